@@ -1,0 +1,125 @@
+"""Bronze: append-only, exactly as received. Every offset of a raw topic is one row here, or one dead letter."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from include.contracts import columns as c
+from include.contracts.table import Layer, Table
+
+OWNER = "ingestion"
+KAFKA = (c.KAFKA_TOPIC, c.KAFKA_PARTITION, c.KAFKA_OFFSET, c.KAFKA_TIME)
+OFFSET = ("_kafka_topic", "_kafka_partition", "_kafka_offset")
+
+TRADES = Table(
+    layer=Layer.BRONZE,
+    name="trades",
+    description="One row per Kafka record of a trade; a trade that a feed repeats is here twice, an offset never.",
+    owner=OWNER,
+    columns=(
+        c.INGESTED_AT_META,
+        c.RAW_PAYLOAD,
+        *KAFKA,
+        c.SOURCE,
+        c.FRAME_INDEX,
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.WIRE_TRADE_ID,
+        c.SEQUENCE.optional(),
+        c.WIRE_PRICE.optional(),
+        c.WIRE_SIZE.optional(),
+        c.WIRE_SIDE.optional(),
+        c.WIRE_TIME.optional(),
+    ),
+    grain=OFFSET,
+    partitioned_by=("days(_ingested_at)",),
+    hour_column="time",
+    streamed=True,
+    freshness=timedelta(minutes=5),
+    retention=timedelta(days=30),
+)
+
+TICKERS = Table(
+    layer=Layer.BRONZE,
+    name="tickers",
+    description="One row per ticker frame: last price, best bid and ask, volume of 24 hours.",
+    owner=OWNER,
+    columns=(
+        c.INGESTED_AT_META,
+        c.RAW_PAYLOAD,
+        *KAFKA,
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.WIRE_TRADE_ID.optional("The id of the trade that the ticker reports, as text."),
+        c.WIRE_PRICE.optional(),
+        c.BEST_BID,
+        c.BEST_ASK,
+        c.VOLUME_24H,
+        c.WIRE_TIME.optional(),
+    ),
+    grain=OFFSET,
+    partitioned_by=("days(_ingested_at)",),
+    hour_column="time",
+    streamed=True,
+    freshness=timedelta(minutes=5),
+    retention=timedelta(days=30),
+)
+
+EXCHANGE_STATUS = Table(
+    layer=Layer.BRONZE,
+    name="exchange_status",
+    description="One row per status frame: every product and currency that the exchange lists, in the raw payload.",
+    owner=OWNER,
+    columns=(c.INGESTED_AT_META, c.RAW_PAYLOAD, *KAFKA, c.VENUE),
+    grain=OFFSET,
+    partitioned_by=("days(_ingested_at)",),
+    streamed=True,
+    retention=timedelta(days=30),
+)
+
+DEAD_LETTERS = Table(
+    layer=Layer.BRONZE,
+    name="dead_letters",
+    description="What could not be read: frames that the producer refused, and raw records that Bronze could not parse.",
+    owner=OWNER,
+    columns=(c.INGESTED_AT_META, c.RAW_BYTES, *KAFKA, c.VENUE.optional("The exchange, where it is known."), c.REASON),
+    grain=OFFSET,
+    partitioned_by=("days(_ingested_at)",),
+    streamed=True,
+)
+
+INGESTION_PROGRESS = Table(
+    layer=Layer.BRONZE,
+    name="ingestion_progress",
+    description="How far each product was wholly acknowledged, as the producers say: the evidence that an hour is whole.",
+    owner=OWNER,
+    columns=(
+        c.INGESTED_AT_META,
+        *KAFKA,
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.COVERED_FROM,
+        c.CLOSED_THROUGH,
+        c.LAST_TRADE_ID,
+    ),
+    grain=OFFSET,
+    partitioned_by=("days(closed_through)",),
+    hour_column="closed_through",
+    streamed=True,
+)
+
+INGESTION_EVENTS = Table(
+    layer=Layer.BRONZE,
+    name="ingestion_events",
+    description="What happened to the feeds: gaps found, repaired or unavailable, reconnects.",
+    owner=OWNER,
+    columns=(c.INGESTED_AT_META, c.RAW_PAYLOAD, *KAFKA, c.VENUE, c.MARKET, c.PRODUCT_ID.optional(), c.REASON),
+    grain=OFFSET,
+    partitioned_by=("days(_ingested_at)",),
+    streamed=True,
+)
+
+TABLES = (TRADES, TICKERS, EXCHANGE_STATUS, DEAD_LETTERS, INGESTION_PROGRESS, INGESTION_EVENTS)

@@ -1,0 +1,100 @@
+"""Gold: what people read. dbt models build these tables; the contracts say what they promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from include.contracts import columns as c
+from include.contracts.silver import PRODUCT
+from include.contracts.table import Layer, Rule, Table
+
+OWNER = "market-data"
+PRICED = "(trade_count = 0) = (open IS NULL)"
+
+OHLCV_1M = Table(
+    layer=Layer.GOLD,
+    name="ohlcv_1m",
+    description="One-minute candles: a row for every minute of every followed product, with or without trades.",
+    owner=OWNER,
+    columns=(
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.WINDOW_START,
+        c.WINDOW_END,
+        c.OPEN,
+        c.HIGH,
+        c.LOW,
+        c.CLOSE,
+        c.VOLUME,
+        c.TRADE_COUNT,
+        c.VWAP,
+        c.STATUS,
+    ),
+    grain=(*PRODUCT, "window_start"),
+    partitioned_by=("days(window_start)", "product_id"),
+    sorted_by=("product_id", "window_start"),
+    hour_column="window_start",
+    rules=(
+        Rule("priced_if_traded", PRICED, "prices are there exactly if there were trades"),
+        Rule(
+            "high_is_highest", "open IS NULL OR (high >= open AND high >= close AND high >= low)", "high is the highest"
+        ),
+        Rule("low_is_lowest", "open IS NULL OR (low <= open AND low <= close)", "low is the lowest"),
+        Rule("vwap_inside", "open IS NULL OR (vwap >= low AND vwap <= high)", "vwap lies between low and high"),
+        Rule("volume_if_traded", "(trade_count = 0) = (volume = 0)", "volume is zero exactly if there were no trades"),
+        Rule("status_known", "status IN ('complete', 'empty', 'gap', 'open')", "status is one of the four"),
+    ),
+    freshness=timedelta(hours=2),
+)
+
+OHLCV_1H = replace(
+    OHLCV_1M,
+    name="ohlcv_1h",
+    description="One-hour candles, rolled up from the one-minute candles.",
+)
+
+DAILY_METRICS = Table(
+    layer=Layer.GOLD,
+    name="daily_metrics",
+    description="One row per product and UTC day, over its published hours so far.",
+    owner=OWNER,
+    columns=(
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.TRADE_DATE,
+        c.OPEN,
+        c.HIGH,
+        c.LOW,
+        c.CLOSE,
+        c.TOTAL_VOLUME,
+        c.TOTAL_TRADES,
+        c.VOLATILITY,
+        c.MAX_DRAWDOWN,
+    ),
+    grain=(*PRODUCT, "date"),
+    partitioned_by=("months(date)",),
+    hour_column="date",
+    rules=(
+        Rule("priced_if_traded", "(total_trades = 0) = (open IS NULL)", "prices stand exactly if there were trades"),
+        Rule("drawdown_is_fraction", "max_drawdown IS NULL OR (max_drawdown >= 0 AND max_drawdown <= 1)",
+             "a drawdown is a fraction of the peak"),
+        Rule("volatility_not_negative", "volatility IS NULL OR volatility >= 0", "a deviation is not negative"),
+    ),
+    freshness=timedelta(hours=2),
+)  # fmt: skip
+
+PRICE_LATEST = Table(
+    layer=Layer.GOLD,
+    name="price_latest",
+    description="The newest published price of each product.",
+    owner=OWNER,
+    columns=(c.VENUE, c.MARKET, c.PRODUCT_ID, c.PRICE, c.UPDATED_AT),
+    grain=PRODUCT,
+    rules=(Rule("price_positive", "price > 0", "price is above zero"),),
+    freshness=timedelta(hours=2),
+)
+
+TABLES = (OHLCV_1M, OHLCV_1H, DAILY_METRICS, PRICE_LATEST)

@@ -1,0 +1,171 @@
+"""Everything that differs between machines, in one frozen object.
+
+Read once at each entry point with `load()` and passed down. First found wins: the environment (`LAKE_…`), the choices
+that the stack keeps in its state folder (`settings.env`, `secrets.env`), the default.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Endpoint(BaseModel):
+    """Where a service listens, and where its clients find it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+
+    @property
+    def address(self) -> str:
+        """`host:port`, as Kafka's clients want it."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The root of the service over HTTP, without a slash at the end."""
+        return f"http://{self.address}"
+
+
+def _at(port: int) -> Endpoint:
+    """Give a service its default address on this machine."""
+    return Endpoint(port=port)
+
+
+class Settings(BaseSettings):
+    """The settings of one stack; `LAKE_KAFKA__PORT=19092` sets `kafka.port`."""
+
+    model_config = SettingsConfigDict(env_prefix="LAKE_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    # Folders
+    state_dir: Path = CHECKOUT / ".lake" / "state"
+    """All that one stack writes: data, logs, checkpoints, secrets. Two stacks have two of them."""
+    tools_dir: Path = CHECKOUT / ".lake" / "tools"
+    """What is downloaded once and shared by all stacks of a checkout: Python environment, Java runtimes, jars."""
+
+    # What runs
+    profile: Literal["minimal", "standard"] = "minimal"
+    exchange: Literal["replica", "live"] = "live"
+    """`replica` is the stand-in on this machine that plays a recording; `live` is the exchange itself."""
+    recording: Path | None = None
+    """What the replica plays: a file or folder of frames. None: the recording that comes with the project."""
+    replica_shift_hours: int | None = None
+    """By how many whole hours the recording is moved; chosen at the first start and kept, so an id keeps its time."""
+    first_hour: datetime | None = None
+    """The first hour (UTC, its start) that this lake holds; chosen at the first start and kept."""
+
+    # Services
+    kafka: Endpoint = _at(9092)
+    kafka_controller: Endpoint = _at(9093)
+    s3: Endpoint = _at(8333)
+    nessie: Endpoint = _at(19120)
+    nessie_management: Endpoint = _at(19121)
+    postgres: Endpoint = _at(15432)
+    thrift: Endpoint = _at(10000)
+    spark_ui: Endpoint = _at(8090)
+    airflow: Endpoint = _at(8081)
+    airflow_worker_log: Endpoint = _at(8793)
+    airflow_triggerer_log: Endpoint = _at(8794)
+    replica: Endpoint = _at(8765)
+    producer_metrics: Endpoint = _at(9400)
+    trino: Endpoint = _at(8082)
+    prometheus: Endpoint = _at(9090)
+
+    # The lake
+    bucket: str = "lake"
+    catalog: str = "lake"
+    branch: str = "main"
+    """The Nessie branch that readers see."""
+
+    # Ingestion
+    products: Annotated[tuple[str, ...], NoDecode] = ("BTC-USD", "ETH-USD", "SOL-USD", "DOGE-USD")
+    """Coinbase products; in the environment a comma-separated list."""
+    history_hours: int = Field(default=3, ge=0, le=24 * 30)
+    """Hours of history fetched from REST when a product is seen for the first time."""
+    coinbase_live_ws: str = "wss://ws-feed.exchange.coinbase.com"
+    coinbase_live_rest: str = "https://api.exchange.coinbase.com"
+
+    # The hour
+    late_after: timedelta = timedelta(minutes=5)
+    """A trade of the live feed that arrives later than this after its exchange time is marked late."""
+    silence_limit: timedelta = timedelta(minutes=10)
+    """How long an hour waits for a silent product before it is let through as `gap`, with an alert."""
+    bronze_interval: timedelta = timedelta(seconds=10)
+    """Time between two commits of the trades stream to Bronze."""
+
+    # Alerts
+    alert_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Apprise URLs, in the environment a comma-separated list. Alerts always go to the log and to `alerts.ndjson`."""
+
+    # Secrets: made at the first start into `secrets.env`, readable by the owner only. They have no default.
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
+    postgres_password: SecretStr | None = None
+    airflow_password: SecretStr | None = None
+    airflow_jwt_secret: SecretStr | None = None
+    airflow_fernet_key: SecretStr | None = None
+
+    @field_validator("products", "alert_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("first_hour")
+    @classmethod
+    def _utc_hour(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
+        hour = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        if hour != hour.replace(minute=0, second=0, microsecond=0):
+            raise ValueError(f"first_hour must be the start of an hour, not {value}")
+        return hour
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the settings from the environment and from what the stack keeps in its state folder."""
+        state = Path(os.environ.get("LAKE_STATE_DIR", str(CHECKOUT / ".lake" / "state")))
+        return cls(_env_file=(state / "settings.env", state / "secrets.env"))
+
+    @property
+    def warehouse(self) -> str:
+        """The root of all tables on the S3 store."""
+        return f"s3://{self.bucket}/warehouse"
+
+    @property
+    def nessie_api(self) -> str:
+        """Nessie's own API, version 2: branches, merges, the native Iceberg catalog."""
+        return f"{self.nessie.url}/api/v2"
+
+    def nessie_iceberg(self, ref: str) -> str:
+        """Nessie's Iceberg REST endpoint for one branch, tag or `branch@hash`: for readers only."""
+        return f"{self.nessie.url}/iceberg/{ref}"
+
+    @property
+    def coinbase_ws(self) -> str:
+        """The WebSocket feed that the Coinbase producer follows."""
+        if self.exchange == "replica":
+            return f"ws://{self.replica.address}/coinbase/ws"
+        return self.coinbase_live_ws
+
+    @property
+    def coinbase_rest(self) -> str:
+        """The root of the REST API that fills gaps and history."""
+        if self.exchange == "replica":
+            return f"{self.replica.url}/coinbase"
+        return self.coinbase_live_rest
+
+    @property
+    def alerts_file(self) -> Path:
+        """Where every alert is appended, one JSON object a line."""
+        return self.state_dir / "alerts.ndjson"
