@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """What the replica plays: a file or folder of frames. None: the recording that comes with the project."""
     replica_shift_hours: int | None = None
     """By how many whole hours the recording is moved; chosen at the first start and kept, so an id keeps its time."""
+    replica_speed: float = Field(default=1.0, gt=0)
+    """How many seconds pass on the replica's exchange in a real one."""
     first_hour: datetime | None = None
     """The first hour (UTC, its start) that this lake holds; chosen at the first start and kept."""
 

@@ -1,0 +1,232 @@
+"""Misbehaviour on request: seeded, and every bit of it written down, so that a test knows what really happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import msgspec
+
+from stack.replica import frames
+from stack.replica.plan import (
+    Broken,
+    Delay,
+    Drop,
+    Failure,
+    FeedFault,
+    Plan,
+    Reorder,
+    Repeat,
+    RestFault,
+    Skip,
+    Stall,
+    TooMany,
+    Unknown,
+)
+from stack.replica.recordings import SECOND, Trade
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = SECOND
+"""How long a reordered trade waits for the others of its group."""
+
+
+class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that was done wrong on purpose.
+
+    Args:
+        at: Exchange time.
+        product_id: The product whose trade it struck.
+        trade_ids: The trades concerned, in the order in which they were sent, or would have been.
+        frame: The text that was sent beside or instead of a trade.
+        path: The request it struck.
+        seconds: How long the stall or the delay was.
+        status: The HTTP status of the answer.
+    """
+
+    kind: str
+    at: str
+    product_id: str | None = None
+    trade_ids: tuple[int, ...] = ()
+    frame: str | None = None
+    path: str | None = None
+    seconds: float | None = None
+    status: int | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What is armed and what has happened."""
+
+    seed: int
+    armed: tuple[FeedFault | RestFault, ...]
+    injected: tuple[Injection, ...]
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What the feed sends in place of one trade: `frames` first, then the trades, unless connections are cut."""
+
+    trades: list[Trade]
+    frames: list[bytes] = field(default_factory=list)
+    drop: bool = False
+    stall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What a request suffers: a wait in seconds, and an error's status in place of an answer."""
+
+    delay: float = 0.0
+    status: int | None = None
+
+
+@dataclass(slots=True)
+class _Armed:
+    fault: FeedFault | RestFault
+    ready_at: int
+    random: Random
+    strikes_left: int | None
+    run_left: int = 0
+
+    def strikes(self, product_id: str | None, now: int) -> bool:
+        """Decide whether it strikes here; one strike goes on for `count` trades or requests."""
+        if now < self.ready_at or self.fault.product not in (None, product_id):
+            return False
+        if self.run_left:
+            self.run_left -= 1
+            return True
+        if self.strikes_left == 0 or self.random.random() >= self.fault.chance:
+            return False
+        self.strikes_left = None if self.strikes_left is None else self.strikes_left - 1
+        self.run_left = self.fault.count - 1
+        return True
+
+
+class Faults:
+    """The faults that are armed, and the record of those that struck."""
+
+    def __init__(self) -> None:
+        self.injected: list[Injection] = []
+        self._seed = 0
+        self._armed: list[_Armed] = []
+        self._planned = 0
+        self._held: list[Trade] = []
+        self._held_since = 0
+
+    def arm(self, plan: Plan, now: int) -> None:
+        """Add faults to those that are armed."""
+        self._seed = self._seed if plan.seed is None else plan.seed
+        for fault in plan.faults:
+            random = Random(f"{self._seed}/{self._planned}")
+            self._armed.append(_Armed(fault, now + int(fault.after * SECOND), random, fault.times))
+            self._planned += 1
+
+    def disarm(self) -> None:
+        """Behave well from now on; what was injected stays on record."""
+        self._armed.clear()
+
+    def report(self) -> Report:
+        """Say what is armed and what was injected."""
+        left = tuple(armed.fault for armed in self._armed if armed.strikes_left != 0 or armed.run_left)
+        return Report(self._seed, left, tuple(self.injected))
+
+    def on_trade(self, trade: Trade, now: int) -> Delivery:
+        """Decide what is sent when this trade is due."""
+        delivery = Delivery([trade])
+        for armed in self._armed:
+            if isinstance(armed.fault, FeedFault) and armed.strikes(trade.product_id, now):
+                self._spoil(delivery, armed, trade, now)
+        return delivery
+
+    def _spoil(self, delivery: Delivery, armed: _Armed, trade: Trade, now: int) -> None:
+        frame: bytes | None = None
+        seconds: float | None = None
+        match armed.fault:
+            case Drop():
+                delivery.drop = True
+            case Skip():
+                delivery.trades.clear()
+            case Repeat(copies=copies):
+                delivery.trades *= 1 + copies
+            case Broken(instead=instead):
+                whole = frames.match(trade)
+                frame = whole[: len(whole) // 2]
+                if instead:
+                    delivery.trades.clear()
+            case Unknown():
+                frame = b'{"type":"unheard_of","product_id":"%s","time":"%s"}' % (
+                    trade.product_id.encode(),
+                    frames.wire_time(trade.time).encode(),
+                )
+            case Stall():
+                delivery.stall = seconds = armed.fault.seconds
+            case Reorder():
+                self._hold(delivery, now, last=not armed.run_left)
+                return
+        if frame is not None:
+            delivery.frames.append(frame)
+        self._record(armed.fault, now, [trade], frame=frame.decode() if frame else None, seconds=seconds)
+
+    def _hold(self, delivery: Delivery, now: int, *, last: bool) -> None:
+        """Keep a trade back until its group is whole."""
+        self._held_since = self._held_since if self._held else now
+        self._held += delivery.trades
+        delivery.trades[:] = self._release(now) if last else []
+
+    def _release(self, now: int) -> list[Trade]:
+        trades, self._held = self._held[::-1], []
+        for product_id in dict.fromkeys(trade.product_id for trade in trades):
+            self._record(Reorder(), now, [trade for trade in trades if trade.product_id == product_id])
+        return trades
+
+    def overdue(self, now: int) -> list[Trade]:
+        """Return the trades that waited long enough for the rest of their group, in reverse."""
+        return self._release(now) if self._held and now - self._held_since >= _PATIENCE else []
+
+    def forget_held(self) -> None:
+        """Lose the trades kept back, with the connections that they were meant for."""
+        self._held.clear()
+
+    def on_request(self, path: str, product_id: str | None, now: int) -> Treatment:
+        """Decide what a REST request suffers."""
+        delay, status = 0.0, None
+        for armed in self._armed:
+            if isinstance(armed.fault, FeedFault) or not armed.strikes(product_id, now):
+                continue
+            match armed.fault:
+                case Delay(seconds=seconds):
+                    delay += seconds
+                    self._record(armed.fault, now, path=path, seconds=seconds)
+                case TooMany():
+                    status = 429
+                    self._record(armed.fault, now, path=path, status=status)
+                case Failure():
+                    status = armed.fault.status
+                    self._record(armed.fault, now, path=path, status=status)
+        return Treatment(delay, status)
+
+    def _record(
+        self,
+        fault: FeedFault | RestFault,
+        now: int,
+        trades: Sequence[Trade] = (),
+        *,
+        frame: str | None = None,
+        path: str | None = None,
+        seconds: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        injection = Injection(
+            kind=str(fault.__struct_config__.tag),
+            at=frames.wire_time(now),
+            product_id=trades[0].product_id if trades else None,
+            trade_ids=tuple(trade.trade_id for trade in trades),
+            frame=frame,
+            path=path,
+            seconds=seconds,
+            status=status,
+        )
+        self.injected.append(injection)
+        log.warning("fault injected: %s", msgspec.json.encode(injection).decode())

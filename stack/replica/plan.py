@@ -1,0 +1,95 @@
+"""The ways to misbehave that can be asked for, as JSON says them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Chance = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Fault(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"
+):
+    """A way to misbehave. It strikes at trades about to be sent, or at REST requests.
+
+    Args:
+        product: Only at this product; None means any.
+        chance: How likely it is at each trade or request.
+        count: How many trades or requests in a row it takes when it strikes.
+        times: How often it strikes; None means until the faults are cleared.
+        after: Seconds of exchange time before it may strike.
+    """
+
+    product: str | None = None
+    chance: Chance = 1.0
+    count: Count = 1
+    times: Count | None = 1
+    after: Seconds = 0.0
+
+
+class Drop(Fault, frozen=True, kw_only=True, tag="drop"):
+    """Cut all connections without a word; the trade does not reach them."""
+
+
+class Skip(Fault, frozen=True, kw_only=True, tag="skip"):
+    """Leave trades out of the feed; REST still has them."""
+
+
+class Repeat(Fault, frozen=True, kw_only=True, tag="repeat"):
+    """Send the frames of a trade again, `copies` times."""
+
+    copies: Count = 1
+
+
+class Reorder(Fault, frozen=True, kw_only=True, tag="reorder"):
+    """Send a group of `count` trades in reverse."""
+
+    count: Count = 2
+
+
+class Broken(Fault, frozen=True, kw_only=True, tag="broken"):
+    """Send half of the trade's `match` frame, before it or `instead` of it."""
+
+    instead: bool = False
+
+
+class Unknown(Fault, frozen=True, kw_only=True, tag="unknown"):
+    """Send a frame of a type that nobody knows before the trade."""
+
+
+class Stall(Fault, frozen=True, kw_only=True, tag="stall"):
+    """Leave the connections open and send nothing on them, not even pongs, for `seconds`; what they miss is lost."""
+
+    seconds: Seconds = 30.0
+
+
+class TooMany(Fault, frozen=True, kw_only=True, tag="too_many_requests"):
+    """Answer requests with 429."""
+
+
+class Failure(Fault, frozen=True, kw_only=True, tag="failure"):
+    """Answer requests with an error of the server."""
+
+    status: Annotated[int, msgspec.Meta(ge=500, le=599)] = 500
+
+
+class Delay(Fault, frozen=True, kw_only=True, tag="delay"):
+    """Let requests wait."""
+
+    seconds: Seconds = 1.0
+    times: Count | None = None
+
+
+FeedFault = Drop | Skip | Repeat | Reorder | Broken | Unknown | Stall
+RestFault = TooMany | Failure | Delay
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Faults to arm, and the seed of their chances."""
+
+    faults: tuple[FeedFault | RestFault, ...] = ()
+    seed: int | None = None
