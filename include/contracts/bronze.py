@@ -82,7 +82,7 @@ EXCHANGE_STATUS = Table(
 DEAD_LETTERS = Table(
     layer=Layer.BRONZE,
     name="dead_letters",
-    description="What could not be read: frames that the producer refused, and raw records that Bronze could not parse.",
+    description="What could not be read: frames the producer refused, raw records Bronze could not parse.",
     owner=OWNER,
     columns=(c.INGESTED_AT_META, c.RAW_BYTES, *KAFKA, c.VENUE.optional("The exchange, where it is known."), c.REASON),
     grain=OFFSET,
@@ -93,7 +93,7 @@ DEAD_LETTERS = Table(
 INGESTION_PROGRESS = Table(
     layer=Layer.BRONZE,
     name="ingestion_progress",
-    description="How far each product was wholly acknowledged, as the producers say: the evidence that an hour is whole.",
+    description="How far each product was wholly acknowledged, by the producers: the evidence that an hour is whole.",
     owner=OWNER,
     columns=(
         c.INGESTED_AT_META,

@@ -7,6 +7,7 @@ from include.contracts.table import BOOLEAN, DATE, INT, LONG, STRING, TIMESTAMP,
 PRICE_TYPE = decimal(18, 8)
 SIZE_TYPE = decimal(18, 8)
 VOLUME_TYPE = decimal(38, 8)
+NOTIONAL_TYPE = decimal(37, 16)
 
 # Whose trade it is
 VENUE = Column("venue", STRING, "The exchange, in lower case: `coinbase`.")
@@ -39,6 +40,7 @@ TRADE_REF = Column("trade_ref", STRING, "The venue's id of the trade as text; wi
 PRICE = Column("price", PRICE_TYPE, "Price of one unit of the base currency.", unit="quote currency")
 SIZE = Column("size", SIZE_TYPE, "Amount that changed hands.", unit="base currency")
 SIDE = Column("side", STRING, "The taker's side: `buy` or `sell`.")
+NOTIONAL = Column("notional", NOTIONAL_TYPE, "price * size, exact.", unit="quote currency")
 TRADE_TIME = Column("trade_time", TIMESTAMP, "When the exchange matched the trade, by its clock.")
 INGESTED_AT = Column("ingested_at", TIMESTAMP, "When our producer received the trade, by our clock.")
 IS_LATE_ARRIVAL = Column(

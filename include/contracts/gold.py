@@ -97,4 +97,35 @@ PRICE_LATEST = Table(
     freshness=timedelta(hours=2),
 )
 
+STG_TRADES = Table(
+    layer=Layer.GOLD,
+    name="stg_trades",
+    description="silver.trades as Gold reads it: what a trade was, without how it came to us.",
+    owner=OWNER,
+    columns=(
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.TRADE_REF,
+        c.SEQUENCE.optional(),
+        c.FRAME_INDEX,
+        c.PRICE,
+        c.SIZE,
+        c.SIDE,
+        c.TRADE_TIME,
+    ),
+    grain=(*PRODUCT, "trade_ref"),
+    hour_column="trade_time",
+)
+
+INT_TRADES_ENRICHED = replace(
+    STG_TRADES,
+    name="int_trades_enriched",
+    description="Each trade with what it was worth and the minute that it belongs to.",
+    columns=(*STG_TRADES.columns, c.NOTIONAL, c.WINDOW_START.described("The start of the trade's minute, UTC.")),
+)
+
 TABLES = (OHLCV_1M, OHLCV_1H, DAILY_METRICS, PRICE_LATEST)
+
+VIEWS = (STG_TRADES, INT_TRADES_ENRICHED)
+"""What dbt keeps as views: they hold no rows of their own, so nobody creates, compacts or gates them."""

@@ -7,9 +7,11 @@ from datetime import timedelta
 from include.contracts import columns as c
 from include.contracts.bronze import KAFKA
 from include.contracts.table import Action, Layer, Rule, Table
+from include.contracts.venues import VENUES
 
 OWNER = "market-data"
 PRODUCT = ("venue", "market", "product_id")
+NUMBERED = ", ".join(f"'{venue.name}'" for venue in VENUES if venue.contiguous_ids)
 
 TRADES = Table(
     layer=Layer.SILVER,
@@ -43,6 +45,12 @@ TRADES = Table(
         Rule("price_positive", "price > 0", "price is above zero", Action.QUARANTINE),
         Rule("size_positive", "size > 0", "size is above zero", Action.QUARANTINE),
         Rule("side_known", "side IN ('buy', 'sell')", "side is buy or sell", Action.QUARANTINE),
+        Rule(
+            "id_is_number",
+            f"trade_id IS NOT NULL OR venue NOT IN ({NUMBERED})",
+            "a venue that counts its trades gives each a number",
+            Action.QUARANTINE,
+        ),
     ),
     freshness=timedelta(hours=2),
 )
