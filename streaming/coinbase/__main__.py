@@ -1,0 +1,107 @@
+"""The producer of Coinbase Exchange: `python -m streaming.coinbase`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from include.contracts import topics
+from include.contracts.venues import COINBASE
+from include.settings import Settings
+from streaming.coinbase.feed import Feed
+from streaming.coinbase.parse import UnreadableTrade
+from streaming.coinbase.rest import CoinbaseArchive, open_session
+from streaming.failures import RefusalError
+from streaming.product import Product, ProductKey
+from streaming.progress import ProgressRecord, hour_of
+from streaming.publish import publish_once, publish_progress
+from streaming.records import Origin
+from streaming.repair import Repairer
+from streaming.resume import read_progress
+from streaming.service import DRAIN_SECONDS, Service, run, service
+
+log = logging.getLogger("streaming.coinbase")
+
+ORIGIN = Origin(COINBASE.name, "spot")
+TOPICS = (
+    topics.COINBASE_TRADES,
+    topics.COINBASE_TICKERS,
+    topics.COINBASE_STATUS,
+    topics.COINBASE_DEAD_LETTERS,
+    topics.PROGRESS,
+    topics.EVENTS,
+)
+
+
+async def produce(settings: Settings) -> None:
+    """Follow the exchange until told to stop: the feed, its history and its gaps, and how far each product is closed.
+
+    Raises:
+        RefusalError: If it cannot begin, or the exchange accepts none of the products.
+    """
+    if not settings.products:
+        raise RefusalError("there is no product to follow: set LAKE_PRODUCTS, for example to BTC-USD,ETH-USD")
+    is_remote = settings.exchange == "live"
+    async with (
+        service(settings, ORIGIN.venue, TOPICS) as running,
+        open_session(settings.coinbase_rest, is_remote=is_remote) as session,
+    ):
+        delivery, metrics, hour_closed = running.delivery, running.metrics, asyncio.Event()
+        keys = frozenset(str(_key(name)) for name in settings.products)
+        stored = await asyncio.to_thread(read_progress, settings.kafka.address, keys)
+        owed = _products(settings, stored, hour_closed.set)
+        products = {name: product for name, (product, _) in owed.items()}
+        metrics.watch(products.values())
+        archive = CoinbaseArchive(session, metrics, _bury(running))
+        repairers = [
+            Repairer(product, archive, delivery, metrics, ORIGIN, topics.COINBASE_TRADES, work_came)
+            for product, work_came in owed.values()
+        ]
+        feed = Feed(settings.coinbase_ws, products, ORIGIN, delivery, metrics, running.stop, is_remote=is_remote)
+        running.stop_on_signals()
+        async with asyncio.TaskGroup() as tasks:
+            beside = [tasks.create_task(publish_progress(products.values(), delivery, hour_closed))]
+            beside += [tasks.create_task(repairer.run()) for repairer in repairers]
+            await feed.follow()
+            for task in beside:
+                task.cancel()
+        await delivery.drain(DRAIN_SECONDS)
+        await publish_once(products.values(), delivery)
+
+
+def _products(
+    settings: Settings, stored: Mapping[str, ProgressRecord], hour_closed: Callable[[], None]
+) -> dict[str, tuple[Product, asyncio.Event]]:
+    """Return each product, going on where its progress ends, with the event that says that it is owed something."""
+    start = settings.first_hour or hour_of(datetime.now(UTC)) - timedelta(hours=settings.history_hours)
+    products = {}
+    for name in settings.products:
+        key, work_came = _key(name), asyncio.Event()
+        product = Product(key, start, stored.get(str(key)), work_came=work_came.set, hour_closed=hour_closed)
+        products[name] = (product, work_came)
+    return products
+
+
+def _key(product_id: str) -> ProductKey:
+    return ProductKey(ORIGIN.venue, ORIGIN.market, product_id)
+
+
+def _bury(running: Service) -> Callable[[UnreadableTrade], Awaitable[None]]:
+    """Return what takes an element of a page that is no trade."""
+
+    async def bury(element: UnreadableTrade) -> None:
+        running.metrics.dead_letters.inc()
+        log.warning("trade of a page cannot be read", extra={"reason": element.reason})
+        received_at = time.time_ns() // 1_000
+        await running.delivery.send(
+            ORIGIN.dead_letter(topics.COINBASE_DEAD_LETTERS.name, element.raw, element.reason, "rest", received_at)
+        )
+
+    return bury
+
+
+if __name__ == "__main__":
+    run(produce)

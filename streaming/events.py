@@ -1,0 +1,44 @@
+"""What happened to a feed, as told to the topic `ingestion.events`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from include.contracts import topics
+from include.contracts.topics import Header
+from streaming.progress import iso
+from streaming.records import Record
+
+Kind = Literal["gap", "history", "reconnect", "subscription_refused"]
+State = Literal["open", "repaired", "unavailable"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened; what does not apply to its kind is null.
+
+    Args:
+        product_id: None where it concerns the whole connection.
+        reason: In words, for a person.
+        state: How a gap, or the history of a product, stands.
+        at: Our clock, UTC, as text; `record` fills it in.
+    """
+
+    kind: Kind
+    venue: str
+    market: str
+    product_id: str | None = None
+    reason: str
+    first_missing_id: int | None = None
+    last_missing_id: int | None = None
+    state: State | None = None
+    at: str = ""
+
+    def record(self, at: datetime) -> Record:
+        """Return the Kafka record that tells it."""
+        key = "/".join(part for part in (self.venue, self.market, self.product_id) if part)
+        received_at = str(int(at.timestamp() * 1_000_000)).encode()
+        headers = [(Header.RECEIVED_AT.value, received_at), (Header.VENUE.value, self.venue.encode())]
+        return Record(topics.EVENTS.name, key, msgspec.json.encode(msgspec.structs.replace(self, at=iso(at))), headers)

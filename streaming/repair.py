@@ -1,0 +1,249 @@
+"""History and gaps, fetched from a venue's REST API into the same topic as its feed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from include.contracts.topics import Topic
+from streaming.backoff import Backoff
+from streaming.delivery import Delivery, Receipts
+from streaming.events import Event, Kind, State
+from streaming.gaps import Gap
+from streaming.metrics import Metrics
+from streaming.product import OwedGap, OwedHistory, Product
+from streaming.records import Origin, Record
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 0.1
+"""How long a gap may fill itself before REST is asked: two trades may come the wrong way round."""
+LOOKS = 2
+"""How often the venue must answer that it has later trades and not these: its servers are not one machine."""
+PATIENCE_SECONDS = 120.0
+"""How long the venue's history may lag behind what its feed spoke of, before we stop waiting for it."""
+LOG_SECONDS = 5.0
+
+
+class HistoricTrade(NamedTuple):
+    """One trade of a page."""
+
+    trade_id: int
+    time: datetime
+    raw: bytes
+    """The JSON of this trade alone, as received."""
+
+
+class UnknownProductError(RuntimeError):
+    """The venue's history does not know the product."""
+
+
+class Archive(Protocol):
+    """A venue's history of trades."""
+
+    page_size: int
+
+    async def trades(self, product_id: str, *, below: int | None, limit: int) -> list[HistoricTrade]:
+        """Return the newest trades whose ids are below one, newest first; empty if there are none.
+
+        Waits as long as the venue is busy or down.
+
+        Raises:
+            UnknownProductError: If the venue says that there is no such product.
+        """
+
+
+class Repairer:
+    """Fetches what one product is owed, one thing after another.
+
+    Args:
+        product: What is owed, and to whom it is settled.
+        archive: The venue's history.
+        delivery: Where the trades go, and word of how a gap stands.
+        metrics: Where it is counted.
+        origin: What the records say of where they come from.
+        topic: Where the venue's trades go.
+        work_came: Set by the product when there is work.
+    """
+
+    def __init__(
+        self,
+        product: Product,
+        archive: Archive,
+        delivery: Delivery,
+        metrics: Metrics,
+        origin: Origin,
+        topic: Topic,
+        work_came: asyncio.Event,
+    ) -> None:
+        self._product = product
+        self._archive = archive
+        self._delivery = delivery
+        self._metrics = metrics
+        self._origin = origin
+        self._topic = topic
+        self._work_came = work_came
+        self._reaches = 0
+        """The highest id that the history has shown."""
+
+    async def run(self) -> None:
+        """Wait for work and do it, until cancelled."""
+        while True:
+            await self._work_came.wait()
+            await asyncio.sleep(GRACE_SECONDS)
+            self._work_came.clear()
+            while (owed := self._product.next_work()) is not None:
+                if isinstance(owed, OwedHistory):
+                    await self._fetch(owed)
+                else:
+                    await self._mend(owed)
+
+    async def _fetch(self, owed: OwedHistory) -> None:
+        """Fetch the history from its newest trade back to its start; its holes become gaps."""
+        product, receipts = self._product, Receipts()
+        log.info("history begins", extra={"product": str(product.key), "since": owed.since, "below": owed.before_id})
+        below, looks, watch = owed.before_id, 0, _HistoryWatch(product, owed.since, self._metrics)
+        try:
+            while page := await self._page(below, limit=self._archive.page_size):
+                if below is None:
+                    product.newest_of_history(page[0].trade_id)
+                for trade in page:
+                    if below is not None and trade.trade_id < below - 1:
+                        product.owe_hole(range(trade.trade_id + 1, below), owed, looks)
+                    below, looks = trade.trade_id, 1
+                    if trade.time < owed.since:
+                        break
+                    await self._send(trade, receipts)
+                watch.take(page)
+                if page[-1].time < owed.since:
+                    break
+            else:
+                await self._tell("history", None, None, f"the venue's history begins after {owed.since}")
+        except UnknownProductError as error:
+            await self._tell("history", "unavailable", None, str(error))
+        await receipts.all()
+        product.ended(owed)
+        watch.end()
+
+    async def _mend(self, owed: OwedGap) -> None:
+        """Fetch a gap's trades until all came, or the venue has shown that it does not have them."""
+        gap, found_at = owed.gap, time.monotonic()
+        if gap.missing:
+            await self._open(gap)
+            receipts = Receipts()
+            reason = await self._ask_until_settled(gap, owed.looks, receipts)
+            await receipts.all()
+            await self._end(gap, reason)
+            self._metrics.repair_seconds.observe(time.monotonic() - found_at)
+        self._product.ended(owed)
+
+    async def _ask_until_settled(self, gap: Gap, looks: int, receipts: Receipts) -> str:
+        """Ask REST again and again; return why what is still missing is given up, or how all came."""
+        pauses, patient_until = Backoff(0.5, 5.0), math.inf
+        while gap.missing:
+            try:
+                looks += await self._walk(gap, receipts)
+            except UnknownProductError as error:
+                return str(error)
+            # From the first answer on: while REST itself is down, nothing is known of what it has.
+            patient_until = min(patient_until, time.monotonic() + PATIENCE_SECONDS)
+            if gap.missing and looks >= LOOKS:
+                return "the venue's history goes on beyond them, without them"
+            if gap.missing and time.monotonic() > patient_until:
+                return f"the venue's history did not reach them in {PATIENCE_SECONDS:.0f} s"
+            if gap.missing:
+                await asyncio.sleep(pauses.next())
+        return "fetched from the venue's history"
+
+    async def _walk(self, gap: Gap, receipts: Receipts) -> bool:
+        """Send what the history has of a gap; return whether it goes on beyond it."""
+        first, last = gap.missing[0].start, gap.missing[-1].stop - 1
+        below = last + 1
+        while page := await self._page(below, limit=min(self._archive.page_size, below - first + 1)):
+            for trade in page:
+                if gap.fill(trade.trade_id):
+                    await self._send(trade, receipts)
+            below = page[-1].trade_id
+            if below < first:
+                break
+        if gap.missing and self._reaches <= last:
+            await self._page(below=None, limit=1)
+        return self._reaches > last
+
+    async def _page(self, below: int | None, limit: int) -> list[HistoricTrade]:
+        page = await self._archive.trades(self._product.key.product_id, below=below, limit=limit)
+        if page:
+            self._reaches = max(self._reaches, page[0].trade_id)
+        return page
+
+    async def _open(self, gap: Gap) -> None:
+        product_id = self._product.key.product_id
+        self._metrics.of(self._metrics.gaps_found, product_id).inc()
+        self._metrics.of(self._metrics.ids_missing, product_id).inc(gap.missing_count)
+        for ids in tuple(gap.missing):
+            await self._tell("gap", "open", ids, gap.reason)
+
+    async def _end(self, gap: Gap, reason: str) -> None:
+        metrics, product_id = self._metrics, self._product.key.product_id
+        metrics.of(metrics.gaps_unavailable if gap.missing else metrics.gaps_repaired, product_id).inc()
+        for ids, is_filled in tuple(gap.outcome()):
+            metrics.of(metrics.ids_repaired if is_filled else metrics.ids_unavailable, product_id).inc(len(ids))
+            state: State = "repaired" if is_filled else "unavailable"
+            await self._tell("gap", state, ids, "came after all" if is_filled else reason)
+
+    async def _send(self, trade: HistoricTrade, receipts: Receipts) -> None:
+        headers = self._origin.headers("rest", time.time_ns() // 1_000)
+        product_id = self._product.key.product_id
+        await self._delivery.send(Record(self._topic.name, product_id, trade.raw, headers, receipts.expect()))
+
+    async def _tell(self, kind: Kind, state: State | None, ids: range | None, reason: str) -> None:
+        key = self._product.key
+        event = Event(
+            kind=kind,
+            venue=key.venue,
+            market=key.market,
+            product_id=key.product_id,
+            reason=reason,
+            first_missing_id=ids.start if ids else None,
+            last_missing_id=ids.stop - 1 if ids else None,
+            state=state,
+        )
+        missing = f"{ids.start}-{ids.stop - 1}" if ids else None
+        log.info(kind, extra={"product": str(key), "state": state, "ids": missing, "reason": reason})
+        await self._delivery.send(event.record(datetime.now(UTC)))
+
+
+class _HistoryWatch:
+    """Shows how far the fetching of a history has come: in the log every few seconds, and as a metric."""
+
+    def __init__(self, product: Product, since: datetime, metrics: Metrics) -> None:
+        self._product = product
+        self._since = since
+        self._share = metrics.history_share.labels(product.key.venue, product.key.product_id)
+        self._newest: datetime | None = None
+        self._trades = 0
+        self._told_at = time.monotonic()
+
+    def take(self, page: list[HistoricTrade]) -> None:
+        """Take note of a page."""
+        self._trades += len(page)
+        self._newest = self._newest or page[0].time
+        reached = page[-1].time
+        span = max(self._newest - self._since, timedelta.resolution)
+        share = min(1.0, (self._newest - reached) / span)
+        self._share.set(share)
+        if time.monotonic() - self._told_at > LOG_SECONDS:
+            self._told_at = time.monotonic()
+            self._tell("history goes on", reached=reached, percent=round(100 * share))
+
+    def end(self) -> None:
+        """Take note that all of it is acknowledged."""
+        self._share.set(1.0)
+        self._tell("history is acknowledged", since=self._since)
+
+    def _tell(self, what: str, **facts: object) -> None:
+        log.info(what, extra={"product": str(self._product.key), "trades": self._trades, **facts})

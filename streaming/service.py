@@ -1,0 +1,159 @@
+"""The life of a producer, whatever its venue: one holder, metrics, Kafka, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from include.contracts.topics import Topic
+from include.lease import Lease, LeaseTakenError
+from include.logs import log_as_json
+from include.settings import Settings
+from streaming import spool
+from streaming.delivery import Delivery, DeliveryBrokenError, Receipts
+from streaming.failures import RefusalError
+from streaming.metrics import Metrics
+from streaming.records import Record
+
+log = logging.getLogger(__name__)
+
+STOPPERS = (RefusalError, LeaseTakenError, DeliveryBrokenError)
+"""Errors whose message is for the operator, who needs no traceback."""
+DRAIN_SECONDS = 11.0
+"""How long Kafka has, at the end, to acknowledge what was sent."""
+STOP_SECONDS = 14.0
+"""So long after the stop the end is made without Kafka: what it has not acknowledged is spooled."""
+LAST_WORDS_SECONDS = 2.0
+"""How long it then has for the last progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a venue's producer works with.
+
+    Args:
+        stop: Set when the process is told to stop.
+    """
+
+    settings: Settings
+    delivery: Delivery
+    metrics: Metrics
+    stop: asyncio.Event
+
+    def stop_on_signals(self) -> None:
+        """From now on SIGTERM and SIGINT mean: take nothing more, and end well. Until here they end the process."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+
+
+@asynccontextmanager
+async def service(settings: Settings, venue: str, topics: Iterable[Topic]) -> AsyncIterator[Service]:
+    """Run a producer's surroundings, from its lease to the spooling of what Kafka did not take.
+
+    Raises:
+        LeaseTakenError: If another producer of the venue runs.
+        RefusalError: If a port is taken, or Kafka or a topic is not there.
+    """
+    name = f"producer-{venue}"
+    unsent = settings.state_dir / "spool" / f"{name}.ndjson"
+    refused = unsent.with_suffix(".refused.ndjson")
+    stop, metrics = asyncio.Event(), Metrics(venue)
+    with Lease(settings.state_dir, name):
+        metrics.serve(settings.producer_metrics)
+        delivery = Delivery(
+            settings.kafka.address, name, metrics, refused=lambda record, why: _keep_refused(refused, record, why)
+        )
+        await delivery.check(topic.name for topic in topics)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                serving = [tasks.create_task(delivery.run()), tasks.create_task(_give_up_in_the_end(delivery, stop))]
+                await _send_unsent(unsent, delivery)
+                yield Service(settings, delivery, metrics, stop)
+                await delivery.drain(LAST_WORDS_SECONDS)
+                for task in serving:
+                    task.cancel()
+        finally:
+            delivery.give_up()
+            _keep_unsent(unsent, delivery.undelivered)
+            log.info("stopped")
+
+
+def run(produce: Callable[[Settings], Coroutine[None, None, None]]) -> None:
+    """Be a producer's process: exit with 0 when told to stop, else with one sentence that says what to do."""
+    log_as_json()
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # the feed itself says what happens to it
+    collect_garbage_rarely()
+    sentence: str | None = None
+    try:
+        asyncio.run(produce(Settings.load()))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        sentence = f"the setting LAKE_{'__'.join(map(str, wrong['loc'])).upper()} is wrong: {wrong['msg']}"
+    except STOPPERS as error:
+        sentence = str(error)
+    except BaseExceptionGroup as group:
+        if (told := group.subgroup(STOPPERS)) is None:
+            raise
+        sentence = str(_first(told))
+    if sentence is not None:
+        sys.exit(sentence)
+
+
+def collect_garbage_rarely() -> None:
+    """Look for cycles seldom: records in flight are many, have none, and took a seventh of the time to go through."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _give_up_in_the_end(delivery: Delivery, stop: asyncio.Event) -> None:
+    await stop.wait()
+    log.info("stopping")
+    await asyncio.sleep(STOP_SECONDS)
+    delivery.give_up()
+
+
+async def _send_unsent(file: Path, delivery: Delivery) -> None:
+    """Send what the last process could not, and forget it when Kafka has acknowledged all of it."""
+    receipts = Receipts()
+    for record in (records := spool.load(file)):
+        record.acknowledged = receipts.expect()
+        await delivery.send(record)
+    await receipts.all()
+    if records:
+        file.unlink()
+        log.info("what the last process could not send is sent", extra={"records": len(records)})
+
+
+def _keep_unsent(file: Path, records: list[Record]) -> None:
+    worth = [record for record in records if not record.is_superseded_if_lost]
+    if not worth:
+        return
+    try:
+        spool.save(file, worth)
+    except OSError as error:
+        log.critical("records are lost: they can be written nowhere", extra={"records": len(worth), "why": str(error)})
+        raise
+    log.warning("Kafka did not take these; they go out at the next start", extra={"records": len(worth), "file": file})
+
+
+def _keep_refused(file: Path, record: Record, reason: str) -> None:
+    spool.save(file, [record])
+    log.error(
+        "Kafka refuses a record for good; it is kept",
+        extra={"topic": record.topic, "key": record.key, "bytes": len(record.value), "reason": reason, "file": file},
+    )

@@ -1,0 +1,72 @@
+import asyncio
+
+import pytest
+
+from streaming.delivery import Delivery, Receipts
+from streaming.failures import RefusalError
+from streaming.metrics import Metrics
+from streaming.records import Record
+
+pytestmark = pytest.mark.unit
+
+NOBODY = "127.0.0.1:1"
+
+
+def frame(number: int) -> Record:
+    return Record("coinbase.raw.trades", "BTC-USD", b"%d" % number, [("source", b"ws")])
+
+
+def delivery(**arguments) -> Delivery:
+    return Delivery(NOBODY, "test", Metrics("coinbase"), refused=lambda *_: None, **arguments)
+
+
+async def test_what_kafka_did_not_acknowledge_is_given_back_in_the_end():
+    kafka = delivery()
+    records = [frame(number) for number in range(3)]
+    for record in records:
+        await kafka.send(record)
+    kafka.give_up()
+
+    assert sorted(record.value for record in kafka.undelivered) == [b"0", b"1", b"2"]
+    assert kafka.outstanding == 0
+
+
+async def test_whoever_sends_waits_while_the_queue_is_full_and_loses_nothing_in_the_end():
+    kafka = delivery(queue_records=2)
+    sending = [asyncio.create_task(kafka.send(frame(number))) for number in range(5)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in sending] == [True, True, False, False, False]
+
+    kafka.give_up()
+    await asyncio.gather(*sending)
+
+    assert sorted(record.value for record in kafka.undelivered) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_a_record_that_kafka_will_never_take_is_handed_over_with_the_reason():
+    refused = []
+    kafka = Delivery(NOBODY, "test", Metrics("coinbase"), refused=lambda record, why: refused.append((record, why)))
+    record = Record("coinbase.raw.status", "coinbase", bytes(9_000_000), [])
+    await kafka.send(record)
+    kafka.give_up()
+
+    assert [kept for kept, _ in refused] == [record]
+    assert kafka.undelivered == []
+
+
+async def test_a_broker_that_is_not_there_is_named():
+    with pytest.raises(RefusalError, match=NOBODY):
+        await delivery().check(["coinbase.raw.trades"], seconds=0)
+
+
+async def test_receipts_wait_for_the_last_acknowledgement():
+    receipts = Receipts()
+    await receipts.all()
+    first, second = receipts.expect(), receipts.expect()
+    waiting = asyncio.create_task(receipts.all())
+    first()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    second()
+    await waiting
