@@ -1,0 +1,1 @@
+"""What the lake costs, measured: one module per workload, results in docs/benchmarks.md."""

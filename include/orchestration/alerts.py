@@ -1,0 +1,163 @@
+"""Alerts: to the log and the alerts file always, and to any chat or webhook that the settings name."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import BaseNotifier
+
+from include.orchestration.turn import FAILED
+from include.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RUNBOOK = "docs/runbook.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken rule, as a gate found it."""
+
+    table: str
+    rule: str
+    description: str
+    checked_count: int
+    failed_count: int
+    samples: tuple[Mapping[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person should know, with what they need to act.
+
+    Args:
+        severity: `failure` if the hour was not published, `warning` if it goes on.
+        summary: One sentence: what happened.
+        hour: The partition key, None for work that has no hour.
+        branch: The Nessie branch under which the attempt can be inspected, None where there is none.
+        run_url: The page of the task's attempt in Airflow.
+        runbook: Where it says what to do.
+    """
+
+    severity: str
+    summary: str
+    dag_id: str
+    task_id: str
+    run_id: str
+    try_number: int
+    hour: str | None
+    branch: str | None
+    run_url: str
+    runbook: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def body(self) -> str:
+        """The alert as a person reads it."""
+        lines = [self.summary]
+        for finding in self.findings:
+            lines.append(
+                f"- {finding.table}, rule {finding.rule} ({finding.description}): "
+                f"{finding.failed_count} of {finding.checked_count} rows break it"
+            )
+            lines += [f"    {json.dumps(sample, ensure_ascii=False)}" for sample in finding.samples]
+        facts = {"hour": self.hour, "branch": self.branch, "run": self.run_id, "log": self.run_url, "do": self.runbook}
+        return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts.items() if value)])
+
+
+def send(settings: Settings, alert: Alert) -> None:
+    """Send an alert everywhere it should go; one way that fails does not stop the others.
+
+    Raises:
+        ExceptionGroup: If any way failed, after all were tried.
+    """
+    log.error("ALERT %s", alert.body)
+    failures: list[Exception] = []
+    try:
+        record = {"at": datetime.now(UTC).isoformat()} | asdict(alert)
+        settings.alerts_file.parent.mkdir(parents=True, exist_ok=True)
+        with settings.alerts_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    except OSError as error:
+        failures.append(error)
+    if settings.alert_urls:
+        try:
+            _notify(settings.alert_urls, alert)
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup(f"alert could not be sent everywhere: {alert.summary}", failures)
+
+
+def warn(
+    context: Mapping[str, Any], summary: str, *, branch: str | None = None, findings: tuple[Finding, ...] = ()
+) -> None:
+    """Alert of something that does not stop the hour; nor does an alert that cannot be delivered."""
+    try:
+        alert = from_context(context, summary, severity="warning", branch=branch, findings=findings)
+        send(Settings.load(), alert)
+    except ExceptionGroup:
+        log.exception("the warning above did not reach everyone")
+
+
+def from_context(
+    context: Mapping[str, Any],
+    summary: str,
+    *,
+    severity: str,
+    branch: str | None = None,
+    findings: tuple[Finding, ...] = (),
+) -> Alert:
+    """Make an alert of a task's Airflow context."""
+    ti, run = context["ti"], context["dag_run"]
+    return Alert(
+        severity=severity,
+        summary=summary,
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        try_number=ti.try_number,
+        hour=run.partition_key,
+        branch=branch,
+        run_url=ti.log_url,
+        runbook=f"{RUNBOOK}#{ti.task_id.partition('.')[0]}",
+        findings=findings,
+    )
+
+
+class AlertOnFailure(BaseNotifier):
+    """Alerts once when a task has failed for good: from the task, or from the DAG processor if the task was killed."""
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """Send the alert."""
+        error = context.get("exception")
+        hour = context["dag_run"].partition_key
+        of_hour = f" of {hour}" if hour else ""
+        summary = f"{context['ti'].task_id}{of_hour} failed: {error or 'its process ended without a word'}"
+        findings = getattr(error, "findings", ())
+        kept = _kept_branch(context)
+        alert = from_context(context, summary, severity="failure", branch=kept, findings=findings)
+        send(Settings.load(), alert)
+
+
+def _kept_branch(context: Mapping[str, Any]) -> str | None:
+    """Return the name under which the end of the turn keeps the attempt's branch, if it was not published."""
+    branch, publication = (context["ti"].xcom_pull(task_ids=task_id) for task_id in ("open_branch", "publish"))
+    return FAILED + branch if branch and not publication else None
+
+
+def _notify(urls: tuple[str, ...], alert: Alert) -> None:
+    from apprise import Apprise, NotifyType
+
+    apprise = Apprise()
+    refused = [url for url in urls if not apprise.add(url)]
+    kind = NotifyType.FAILURE if alert.severity == "failure" else NotifyType.WARNING
+    if len(apprise) and not apprise.notify(body=alert.body, title=alert.summary[:200], notify_type=kind):
+        raise RuntimeError("Apprise could not deliver to every URL; its log says which")
+    if refused:
+        raise ValueError(f"Apprise cannot read {len(refused)} of the URLs in LAKE_ALERT_URLS")

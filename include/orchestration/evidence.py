@@ -1,0 +1,279 @@
+"""Is an hour wholly in Bronze? Kafka's timestamps cannot say; the producers' progress and the writer's offsets can."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from include.contracts import bronze, topics, venues
+from include.contracts.topics import Topic
+from include.orchestration.hours import Hour
+
+ANSWER_S = 10.0
+"""Longest wait for one answer of the broker."""
+
+SETTLED: tuple[tuple[Topic, str], ...] = (
+    (topics.COINBASE_TRADES, bronze.TRADES.full_name),
+    (topics.COINBASE_TRADES, bronze.DEAD_LETTERS.full_name),
+    (topics.COINBASE_DEAD_LETTERS, bronze.DEAD_LETTERS.full_name),
+    (topics.PROGRESS, bronze.INGESTION_PROGRESS.full_name),
+)
+"""What must be in Bronze before an hour is made from it: topics, and the group that says how far a table is in them.
+
+A record of the raw topic is a trade or a dead letter, so both tables must have come past it.
+"""
+
+Offsets = dict[str, dict[int, int]]
+"""The first offset that is not meant, by topic and partition."""
+
+
+class HourNotCoveredError(Exception):
+    """The hour lies before the lake's first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one product was wholly acknowledged.
+
+    Args:
+        covered_from: The exchange time from which the product has been followed.
+        closed_through: Every trade before this exchange time that can be had is in Kafka.
+    """
+
+    covered_from: datetime
+    closed_through: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the producers say of an hour, by product.
+
+    Args:
+        waiting: Products that are not closed through the hour's end, and may still be.
+        silent: Products that have said nothing while the others went on past the limit of silence.
+        uncovered: Products that were followed only from some later time on; the hour goes on without them.
+    """
+
+    waiting: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    uncovered: tuple[str, ...] = ()
+
+
+def standing(
+    progress: Mapping[str, Progress], products: Sequence[str], hour: Hour, silence_limit: timedelta
+) -> Standing:
+    """Say which products an hour still waits for.
+
+    Silence is measured by the exchange's clock, on the products that do speak: when none speaks, it is the connection
+    or the producer that is at fault, and the hour waits for their return.
+
+    Args:
+        progress: The newest word on each product that has been heard of.
+        products: The products that are to be followed.
+        hour: The hour in question.
+        silence_limit: How far the others must have come past the hour's end for a product to be given up.
+
+    Raises:
+        HourNotCoveredError: If none of the products was followed so early.
+    """
+    covered = {name: said for name, said in progress.items() if said.covered_from <= hour.start}
+    unheard = [name for name in products if name not in progress]
+    uncovered = [name for name in products if name in progress and name not in covered]
+    if uncovered and not unheard and not any(name in covered for name in products):
+        first = min(progress[name].covered_from for name in uncovered)
+        raise HourNotCoveredError(
+            f"hour {hour} lies before the lake's first: its products are followed from {first:%Y-%m-%dT%H:%MZ} on; "
+            "fetch the history of that hour first"
+        )
+    newest = max((said.closed_through for said in covered.values()), default=hour.start)
+    late = [name for name in products if name in covered and covered[name].closed_through < hour.end] + unheard
+    given_up = newest >= hour.end + silence_limit
+    return Standing(
+        waiting=() if given_up else tuple(late),
+        silent=tuple(late) if given_up else (),
+        uncovered=tuple(uncovered),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why an hour was held to be wholly in Bronze.
+
+    Args:
+        offsets: Bronze holds every record before these.
+        closed_through: What each product said when the hour was let through, ISO 8601.
+    """
+
+    hour: str
+    offsets: Offsets
+    closed_through: dict[str, str]
+    silent: list[str]
+    uncovered: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the evidence as JSON can carry it: partitions as text."""
+        offsets = {topic: {str(part): end for part, end in ends.items()} for topic, ends in self.offsets.items()}
+        return asdict(self) | {"offsets": offsets}
+
+
+@dataclass
+class HourWatch:
+    """Looks, again and again, whether one hour is wholly in Bronze. Blocking; one thread at a time.
+
+    Args:
+        bootstrap: The broker, `host:port`.
+        products: Names of the products to wait for, `venue/market/product_id`.
+    """
+
+    bootstrap: str
+    products: tuple[str, ...]
+    hour: Hour
+    silence_limit: timedelta
+    status: str = "not looked yet"
+    """What the hour waits for, in words, as of the last look."""
+    _progress: dict[str, Progress] = field(default_factory=dict)
+    _ends: Offsets | None = None
+    _standing: Standing = field(default_factory=Standing)
+
+    def __post_init__(self) -> None:
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self._log = _TopicLog(self.bootstrap, topics.PROGRESS)
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._log.close()
+
+    def look(self) -> Evidence | None:
+        """Return the evidence if the hour is wholly in Bronze, else None, and say in `status` what it waits for.
+
+        Raises:
+            HourNotCoveredError: If the hour lies before the lake's first.
+            KafkaException: If the broker does not answer.
+        """
+        if self._ends is None:
+            for key, value in self._log.new_records():
+                self._progress[key] = _read_progress(value)
+            self._standing = standing(self._progress, self.products, self.hour, self.silence_limit)
+            if self._standing.waiting:
+                waiting = ", ".join(map(self._describe, self._standing.waiting))
+                self.status = f"{self.hour} is not closed yet: {waiting}"
+                return None
+            # Taken after the hour was closed: whatever it holds lies before these.
+            self._ends = _end_offsets(self._admin, {topic for topic, _ in SETTLED})
+        missing = _behind(self._admin, self._ends)
+        if missing:
+            self.status = f"{self.hour} is closed; Bronze still has to commit {missing}"
+            return None
+        self.status = f"{self.hour} is wholly in Bronze"
+        return Evidence(
+            hour=self.hour.key,
+            offsets=self._ends,
+            closed_through={name: said.closed_through.isoformat() for name, said in sorted(self._progress.items())},
+            silent=list(self._standing.silent),
+            uncovered=list(self._standing.uncovered),
+        )
+
+    def _describe(self, product: str) -> str:
+        said = self._progress.get(product)
+        return f"{product} {f'closed through {said.closed_through:%Y-%m-%dT%H:%M:%SZ}' if said else 'not heard of'}"
+
+
+@contextmanager
+def hour_watch(bootstrap: str, products: Iterable[str], hour: Hour, silence_limit: timedelta) -> Iterator[HourWatch]:
+    """Open a watch on one hour, for Coinbase's products by their own names."""
+    names = tuple(f"{venues.COINBASE.name}/spot/{product}" for product in products)
+    watch = HourWatch(bootstrap, names, hour, silence_limit)
+    try:
+        yield watch
+    finally:
+        watch.close()
+
+
+def _read_progress(value: bytes) -> Progress:
+    record = json.loads(value)
+    return Progress(_instant(record["covered_from"]), _instant(record["closed_through"]))
+
+
+def _instant(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"progress of {text} has no time zone")
+    return moment
+
+
+class _TopicLog:
+    """A topic read from its beginning, and then on from where it was left."""
+
+    def __init__(self, bootstrap: str, topic: Topic) -> None:
+        # The group is never committed to; the client refuses to work without one.
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": "hour-watch", "enable.auto.commit": False}
+        )
+        self._next = dict.fromkeys(range(topic.partitions), 0)
+        self._topic = topic.name
+        self._consumer.assign([TopicPartition(topic.name, part, OFFSET_BEGINNING) for part in self._next])
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def new_records(self) -> Iterator[tuple[str, bytes]]:
+        """Yield key and value of each record up to the present end of the topic."""
+        ends = {}
+        for part in self._next:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, part), timeout=ANSWER_S)
+            ends[part] = high if high > low else 0
+        deadline = time.monotonic() + ANSWER_S
+        while any(self._next[part] < end for part, end in ends.items()):
+            messages = self._consumer.consume(num_messages=1000, timeout=0.5)
+            for message in messages:
+                if error := message.error():
+                    raise KafkaException(error)
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                self._next[partition] = offset + 1
+                key, value = message.key(), message.value()
+                if key is not None and value is not None:
+                    yield bytes(key).decode(), bytes(value)
+            if messages:
+                deadline = time.monotonic() + ANSWER_S
+            elif time.monotonic() > deadline:
+                silence = f"{self._topic} gave no record for {ANSWER_S} s"
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, silence))
+
+
+def _end_offsets(admin: AdminClient, of: Iterable[Topic]) -> Offsets:
+    asked = {TopicPartition(topic.name, part): OffsetSpec.latest() for topic in of for part in range(topic.partitions)}
+    ends: Offsets = {}
+    for partition, answer in admin.list_offsets(asked, request_timeout=ANSWER_S).items():
+        ends.setdefault(partition.topic, {})[partition.partition] = answer.result(ANSWER_S).offset
+    return ends
+
+
+def _behind(admin: AdminClient, ends: Offsets) -> str:
+    """Say which records before `ends` the Bronze writer has not committed yet; empty if none."""
+    behind = []
+    for topic, group in SETTLED:
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic.name, part) for part in ends[topic.name]])
+        answer = admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_S)[group].result(ANSWER_S)
+        for done in answer.topic_partitions or ():
+            # Without a commit the offset is negative; an empty partition needs none.
+            lag = ends[topic.name][done.partition] - max(done.offset, 0)
+            if lag > 0:
+                behind.append(f"{lag} records of {topic.name}/{done.partition} to {group}")
+    return ", ".join(behind)

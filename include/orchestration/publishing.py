@@ -1,0 +1,89 @@
+"""The tasks between which an hour is written and audited unseen, and those that make it seen."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+
+from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.contracts import table as table_of
+from include.orchestration import turn as turns
+from include.orchestration.nessie import MergeConflictError, Nessie, ReferenceExistsError
+from include.renderers.airflow import asset
+from include.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BRANCH = "{{ ti.xcom_pull('open_branch') }}"
+"""The branch of the attempt, for templated fields of any task after `open_branch`."""
+
+
+@task
+def open_branch(turn: dict[str, str]) -> str:
+    """Branch off what readers see: from here Bronze is frozen for this attempt, and all it writes is its own."""
+    settings = Settings.load()
+    with Nessie(settings.nessie_api) as nessie:
+        _require(nessie, turn)
+        main = nessie.get(settings.branch)
+        try:
+            nessie.create(turn["branch"], at=main.hash, source=main.name)
+        except ReferenceExistsError:
+            log.info("an earlier try opened %s", turn["branch"])
+    return turn["branch"]
+
+
+@task
+def publish(turn: dict[str, str]) -> dict[str, str]:
+    """Make the hour seen: merge its branch in one commit. The result is the hash that readers saw before and after."""
+    settings = Settings.load()
+    dag_run = get_current_context()["dag_run"]
+    message = f"Publish {dag_run.partition_key} of {dag_run.dag_id}, {dag_run.run_id}"
+    with Nessie(settings.nessie_api) as nessie:
+        held = _require(nessie, turn)
+        try:
+            publication = turns.publish(nessie, held, into=settings.branch, message=message)
+        except (turns.TurnLostError, MergeConflictError) as error:
+            raise AirflowFailException(str(error)) from error
+    log.info("%s is published", dag_run.partition_key)
+    return asdict(publication)
+
+
+@task
+def give_turn_back(turn: dict[str, str]) -> str | None:
+    """End the turn, however the attempt went. The result is the name under which an unpublished branch is kept."""
+    with Nessie(Settings.load().nessie_api) as nessie:
+        held = turns.current(nessie)
+        if held is None or held.hash != turn["hash"]:
+            log.warning("the turn was taken over before it was given back")
+            return None
+        kept = turns.end(nessie, held)
+    if kept:
+        log.error("the hour was not published; its branch is kept as %s", kept)
+    return kept
+
+
+@task
+def announce(full_name: str) -> None:
+    """Emit the table's asset: this hour of it can be read, and how that came about."""
+    context = get_current_context()
+    ti = context["ti"]
+    evidence = ti.xcom_pull("wait_for_hour")
+    publication = ti.xcom_pull("publish")
+    judged = ti.xcom_pull("gate_silver") | ti.xcom_pull("gate_gold")
+    context["outlet_events"][asset(table_of(full_name))].extra = {
+        "partition_key": context["dag_run"].partition_key,
+        "nessie_hash_before": publication["hash_before"],
+        "nessie_hash_after": publication["hash_after"],
+        "bronze_offsets": evidence["offsets"],
+        "silent_products": evidence["silent"],
+        **judged[full_name],
+    }
+
+
+def _require(nessie: Nessie, turn: dict[str, str]) -> turns.Turn:
+    try:
+        return turns.require(nessie, turn["hash"])
+    except turns.TurnLostError as error:
+        raise AirflowFailException(str(error)) from error

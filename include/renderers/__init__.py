@@ -1,0 +1,1 @@
+"""Pure translations of the contracts, one module per tool that needs one."""

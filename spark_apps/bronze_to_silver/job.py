@@ -1,0 +1,216 @@
+"""Make one hour of Silver from Bronze, on the branch that `spark.sql.catalog.<catalog>.ref` names.
+
+    spark-submit --conf spark.sql.catalog.lake.ref=<branch> spark_apps/bronze_to_silver/job.py --hour 2026-11-20T09
+
+The hour is replaced as a whole in each table of Silver, so running it again gives the same rows. It ends with 1 and the
+reason in the log if it would lose trades that the hour has, because Bronze no longer holds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from include.contracts import bronze, silver
+from include.contracts.silver import PRODUCT
+from include.contracts.table import Table
+from include.contracts.venues import COINBASE
+from include.logs import log_as_json
+from include.settings import Settings
+from spark_apps.bronze_to_silver import transforms
+from spark_apps.bronze_to_silver.transforms import HOUR
+
+log = logging.getLogger("bronze_to_silver")
+
+KEY_FORMAT = "%Y-%m-%dT%H"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Product = tuple[str, str, str]
+"""Venue, market, product."""
+
+EDGE = timedelta(minutes=2)
+"""How far around the hour's start and end progress is looked for first: a product in health publishes in seconds."""
+
+FOLLOWED_WITHIN = timedelta(hours=3)
+"""A product without progress for longer than this before an hour is not followed any more."""
+
+
+CLOCKS_APART = timedelta(days=1)
+"""How far our clock may be behind the exchange's: nothing about an hour arrives earlier than this before it."""
+
+
+class HourWouldShrinkError(RuntimeError):
+    """Silver has trades of the hour that Bronze no longer holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One hour to make.
+
+    Args:
+        hour: Its start.
+        expected: Products that ought to be followed.
+        late_after: The age at arrival from which a trade of the live feed is late.
+        may_shrink: Whether trades may be lost that Silver has and Bronze does not.
+    """
+
+    hour: datetime
+    expected: tuple[Product, ...]
+    late_after: timedelta
+    may_shrink: bool
+
+
+class Lake:
+    """The tables on the session's branch."""
+
+    def __init__(self, spark: SparkSession, catalog: str) -> None:
+        self._spark = spark
+        self._catalog = catalog
+
+    def read(self, table: Table) -> DataFrame:
+        """Return a table."""
+        return self._spark.table(self._name(table))
+
+    def replace(self, table: Table, hour: datetime, rows: DataFrame) -> int:
+        """Make the rows the table's only ones of the hour; return how many there are.
+
+        Two commits, delete and append, on a branch that nobody reads before it is merged. The bounds are literals, so
+        that only the hour's files are touched: dropped whole where they hold nothing else, which is the usual case, or
+        rewritten after a compaction, when Iceberg's overwrite by filter would be refused.
+        """
+        rows = rows.persist()
+        start, end = (f"timestamp '{moment:%Y-%m-%d %H:%M:%S}+00:00'" for moment in (hour, hour + HOUR))
+        within = f"{table.hour_column} >= {start} and {table.hour_column} < {end}"
+        count = rows.count()
+        if not self.read(table).where(within).isEmpty():
+            self._spark.sql(f"delete from {self._name(table)} where {within}")
+        if count:
+            rows.writeTo(self._name(table)).append()
+        return count
+
+    def _name(self, table: Table) -> str:
+        return f"{self._catalog}.{table.full_name}"
+
+
+def evidence(lake: Lake, hour: datetime, expected: Sequence[Product]) -> DataFrame:
+    """Say what progress proves of the hour; only what lies at its edges is read if that says enough.
+
+    Args:
+        expected: Products that ought to be followed.
+    """
+    reached = F.col("closed_through")
+    at_start = reached.between(F.lit(hour - EDGE), F.lit(hour))
+    at_end = reached.between(F.lit(hour + HOUR), F.lit(hour + HOUR + EDGE))
+    progress = lake.read(bronze.INGESTION_PROGRESS)
+    near = transforms.evidence(progress.where(at_start | at_end), hour).persist()
+    found = near.select(*PRODUCT, "is_closed").collect()
+    if all(row.is_closed for row in found) and {tuple(row)[:3] for row in found}.issuperset(expected):
+        return near
+    return transforms.evidence(progress.where(reached >= F.lit(hour - FOLLOWED_WITHIN)), hour).persist()
+
+
+def span(followed: DataFrame, hour: datetime) -> tuple[datetime, datetime]:
+    """Return the exchange times from which and to which trades are to be read, to see what lies at the hour's edges.
+
+    Where progress says how the ids stood, that is a few seconds to either side; else an hour.
+    """
+    end = hour + HOUR
+    since, until = hour, end
+    moments = (F.unix_micros(name) for name in ("covered_from", "before_time", "after_time"))
+    for row in followed.select(*moments).collect():
+        covered_from, before, after = (_moment(micros) for micros in row)
+        if before is not None:
+            since = min(since, before)
+        elif covered_from is not None and covered_from < hour:
+            since = min(since, hour - HOUR)
+        until = max(until, min(after, end + HOUR) if after is not None else end + HOUR)
+    return max(since, hour - HOUR), until
+
+
+def build(lake: Lake, job: Job) -> dict[str, int]:
+    """Replace the hour in all of Silver; return how many rows each table has of it.
+
+    Raises:
+        HourWouldShrinkError: If trades would be lost, and that is not allowed.
+    """
+    hour = job.hour
+    followed = evidence(lake, hour, job.expected)
+    since, until = span(followed, hour)
+    near = transforms.near(lake.read(bronze.TRADES), hour, since, until)
+    judged = transforms.judge(near, job.late_after).persist()
+    if not job.may_shrink:
+        refuse_to_shrink(lake, judged, hour)
+    trades = transforms.trades(judged, hour).persist()
+    # What the venue does not have, the producers say when they have asked for it: after the trades around it.
+    events = lake.read(bronze.INGESTION_EVENTS).where(F.col("_ingested_at") >= F.lit(hour - CLOCKS_APART))
+    gaps = transforms.trade_gaps(judged, followed, events, hour, since, until).persist()
+    tables = {
+        silver.TRADES: trades,
+        silver.TRADES_QUARANTINE: transforms.quarantine(judged, hour),
+        silver.TRADE_GAPS: gaps,
+        silver.PRODUCT_HOURS: transforms.product_hours(trades, gaps, followed, hour),
+    }
+    return {table.full_name: lake.replace(table, hour, rows) for table, rows in tables.items()}
+
+
+def refuse_to_shrink(lake: Lake, judged: DataFrame, hour: datetime) -> None:
+    """Raise unless every trade that Silver has of the hour is among the judged rows."""
+    grain = list(silver.TRADES.grain)
+    there = lake.read(silver.TRADES).where(
+        (F.col("trade_time") >= F.lit(hour)) & (F.col("trade_time") < F.lit(hour + HOUR))
+    )
+    lost = there.join(judged.select(*grain), grain, "left_anti").count()
+    if lost:
+        raise HourWouldShrinkError(
+            f"{lost} trades that silver.trades has of {hour:{KEY_FORMAT}} are no longer in Bronze, "
+            "which keeps them for a limited time; to lose them all the same, give --allow-shrink"
+        )
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return EPOCH + timedelta(microseconds=micros) if micros is not None else None
+
+
+def arguments(words: Sequence[str]) -> Job:
+    """Read the command line."""
+    settings = Settings.load()
+    parser = argparse.ArgumentParser(prog="bronze_to_silver", description="Make one hour of Silver from Bronze.")
+    parser.add_argument("--hour", required=True, type=_hour, help="the hour, UTC, like 2026-11-20T09")
+    parser.add_argument("--late-after-seconds", type=float, default=settings.late_after.total_seconds())
+    parser.add_argument("--allow-shrink", action="store_true", help="lose trades that Bronze no longer holds")
+    given = parser.parse_args(words)
+    return Job(
+        hour=given.hour,
+        expected=tuple((COINBASE.name, COINBASE.markets[0], product) for product in settings.products),
+        late_after=timedelta(seconds=given.late_after_seconds),
+        may_shrink=given.allow_shrink,
+    )
+
+
+def _hour(key: str) -> datetime:
+    return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
+
+
+def main() -> int:
+    """Make the hour; return the exit code."""
+    log_as_json()
+    job = arguments(sys.argv[1:])
+    spark = SparkSession.builder.appName(f"bronze-to-silver-{job.hour:{KEY_FORMAT}}").getOrCreate()
+    try:
+        rows = build(Lake(spark, Settings.load().catalog), job)
+    except HourWouldShrinkError as refusal:
+        log.error("hour not built", extra={"hour": f"{job.hour:{KEY_FORMAT}}", "reason": str(refusal)})
+        return 1
+    log.info("hour built", extra={"hour": f"{job.hour:{KEY_FORMAT}}", "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

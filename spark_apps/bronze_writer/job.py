@@ -1,0 +1,305 @@
+"""The Bronze writer: one Spark application, one streaming query per streamed table, for as long as the lake lives.
+
+A query appends with Iceberg's own sink, which looks for the query's last batch in the table's snapshots and so never
+appends a batch twice. SIGTERM ends it with exit code 0 after the batches under way. As soon as any query fails it ends
+with 1 and the reason in the log, for its supervisor to start it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException, StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+    StreamingQueryListener,
+)
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
+
+from include.contracts import TOPICS, bronze
+from include.contracts.table import Table
+from include.lease import Lease, LeaseTakenError
+from include.logs import log_as_json
+from include.settings import Settings
+from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.transforms import dead_letters, readable
+
+log = logging.getLogger("bronze_writer")
+
+QUIET_INTERVAL = timedelta(minutes=1)
+"""Time between two commits of the tables that no hour waits for."""
+
+MAX_RECORDS_PER_BATCH = 100_000
+"""Bounds what a batch holds in memory when the query catches up: some 50 MB of frames."""
+
+STOP_WITHIN = timedelta(seconds=20)
+"""How long a stop waits for the batches under way; a longer one is cut off, and done again at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One query.
+
+    Args:
+        topics: What it reads.
+        table: Where it appends; the table's full name is also the query's, and that of its consumer group.
+        every: Time between two commits.
+    """
+
+    topics: tuple[str, ...]
+    table: Table
+    every: timedelta
+
+
+def feeds(settings: Settings) -> list[Feed]:
+    """Return the queries: one for each table with a topic, and one for dead letters, which may come in any topic."""
+    often, seldom = settings.bronze_interval, QUIET_INTERVAL
+    topics_of: dict[str | None, tuple[str, ...]] = {topic.consumer_group: (topic.name,) for topic in TOPICS}
+    topics_of[bronze.DEAD_LETTERS.full_name] = tuple(topic.name for topic in TOPICS)
+    quiet = (bronze.TICKERS, bronze.EXCHANGE_STATUS)
+    return [Feed(topics_of[table.full_name], table, seldom if table in quiet else often) for table in bronze.TABLES]
+
+
+class OffsetTeller(StreamingQueryListener):
+    """Tells a query's consumer group each batch that is in the table."""
+
+    def __init__(self, groups: offsets.GroupOffsets) -> None:
+        self._groups = groups
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 (Spark's name)
+        """Say which query this is: its id is in the snapshots that it writes."""
+        log.info("query started", extra={"table": event.name, "query_id": str(event.id)})
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
+        """Take note of a batch; Spark reports it after the sink has committed it."""
+        batch = event.progress
+        [source] = batch.sources
+        self._groups.tell(str(batch.name), offsets.from_json(source.endOffset))
+        log.info(
+            "batch committed",
+            extra={
+                "table": batch.name,
+                "batch": batch.batchId,
+                "records": batch.numInputRows,
+                "ms": batch.durationMs.get("triggerExecution"),
+            },
+        )
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
+        """Nothing new in Kafka: there is nothing to tell."""
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
+        """The main thread sees it by itself."""
+
+
+class Stopper:
+    """Ends the queries between two batches when the process is told to end.
+
+    spark-submit is a Java process with this Python as its child, and the signal may come to either. Java would cut the
+    batches off in its shutdown hooks, so its handler is replaced as well.
+    """
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._queries: list[StreamingQuery] = []
+        self._thread = threading.Thread(target=self._stop, name="stopper")
+        self._lock = threading.Lock()
+        self.was_told = False
+        signal.signal(signal.SIGTERM, lambda *_: self.tell())
+        java = spark.sparkContext._jvm.sun.misc  # type: ignore[union-attr]
+        java.Signal.handle(java.Signal("TERM"), self)
+
+    def watch(self, query: StreamingQuery) -> None:
+        """Have a query stopped as well."""
+        self._queries.append(query)
+
+    def tell(self) -> None:
+        """Begin to stop; returns at once."""
+        with self._lock:
+            if not self.was_told:
+                self.was_told = True
+                self._thread.start()
+
+    def join(self) -> None:
+        """Wait until all queries are stopped."""
+        self._thread.join()
+
+    def handle(self, signal: object) -> None:
+        """Take the signal that came to Java (`sun.misc.SignalHandler`)."""
+        self.tell()
+
+    def _stop(self) -> None:
+        deadline = time.monotonic() + STOP_WITHIN.total_seconds()
+        for query in self._queries:
+            while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+                query.awaitTermination(1)
+            query.stop()
+
+    class Java:
+        """Makes the object a Java one (py4j's convention)."""
+
+        implements = ("sun.misc.SignalHandler",)
+
+
+class Writer:
+    """Starts the queries of one Spark application."""
+
+    def __init__(self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int]) -> None:
+        self._spark = spark
+        self._settings = settings
+        self._partitions = partitions
+
+    def checkpoint(self, table: Table) -> Path:
+        """Return the folder where Spark keeps how far the table's query is."""
+        return self._settings.state_dir / "checkpoints" / table.name
+
+    def start(self, feed: Feed) -> StreamingQuery:
+        """Start a query where its checkpoint ended, or without one after the rows that its table has."""
+        kafka = self._read(feed)
+        name = self._name(feed.table)
+        if feed.table is bronze.DEAD_LETTERS:
+            return self._query(feed, dead_letters(kafka)).foreachBatch(self._append_letters).start()
+        rows = readable(kafka, feed.table)
+        # The rows' columns are required by the contract, which `readable` has seen to, but Spark cannot know it.
+        return self._query(feed, rows).format("iceberg").option("check-nullability", "false").toTable(name)
+
+    def _read(self, feed: Feed) -> DataFrame:
+        return (
+            self._spark.readStream.format("kafka")
+            .option("kafka.bootstrap.servers", self._settings.kafka.address)
+            .option("subscribe", ",".join(feed.topics))
+            .option("startingOffsets", self._first_offsets(feed))
+            .option("maxOffsetsPerTrigger", MAX_RECORDS_PER_BATCH)
+            .option("failOnDataLoss", "true")
+            .option("includeHeaders", "true")
+            .load()
+        )
+
+    def _query(self, feed: Feed, rows: DataFrame) -> DataStreamWriter:
+        # One task, so one file per batch and day: Kafka's partitions would make a file each.
+        return (
+            rows.coalesce(1)
+            .writeStream.outputMode("append")
+            .queryName(feed.table.full_name)
+            .trigger(processingTime=f"{int(feed.every.total_seconds())} seconds")
+            .option("checkpointLocation", self.checkpoint(feed.table).as_uri())
+        )
+
+    def _first_offsets(self, feed: Feed) -> str:
+        """Say where a query without a checkpoint begins; Spark ignores it if there is one.
+
+        A batch is in the table whole or not at all, so a table's highest offset of a partition is where it ended.
+        """
+        if offsets.has_begun(self.checkpoint(feed.table)):
+            return "earliest"
+        highest = (
+            self._spark.table(self._name(feed.table))
+            .groupBy("_kafka_topic", "_kafka_partition")
+            .agg(F.max("_kafka_offset"))
+            .collect()
+        )
+        if not highest or feed.table is bronze.DEAD_LETTERS:
+            return "earliest"
+        first = offsets.after_rows(
+            [(row[0], row[1], row[2]) for row in highest], {topic: self._partitions[topic] for topic in feed.topics}
+        )
+        log.warning("no checkpoint, going on after the table's rows", extra={"table": feed.table.full_name})
+        return offsets.to_json(first)
+
+    def _append_letters(self, letters: DataFrame, batch: int) -> None:
+        """Append the letters that the table does not have yet.
+
+        Nearly every batch has none, and Iceberg's sink would make a snapshot of each. Looking for what is there makes
+        it as exact as the sink, for letters are few, and even without a checkpoint.
+        """
+        letters.persist()
+        try:
+            since = letters.agg(F.min("_ingested_at").alias("since")).collect()[0]["since"]
+            if since is None:
+                return
+            name = self._name(bronze.DEAD_LETTERS)
+            there = self._spark.table(name).where(F.col("_ingested_at") >= F.lit(since)).select(*bronze.OFFSET)
+            letters.join(there, list(bronze.OFFSET), "left_anti").writeTo(name).append()
+        finally:
+            letters.unpersist()
+
+    def _name(self, table: Table) -> str:
+        return f"{self._settings.catalog}.{table.full_name}"
+
+
+def partition_counts(admin: AdminClient) -> dict[str, int]:
+    """Return how many partitions each of our topics has.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+        LookupError: If a topic is not there.
+    """
+    there = admin.list_topics(timeout=15).topics
+    absent = [topic.name for topic in TOPICS if topic.name not in there]
+    if absent:
+        raise LookupError(f"Kafka has no topic {', '.join(absent)}; run `python -m stack init`")
+    return {topic.name: len(there[topic.name].partitions) for topic in TOPICS}
+
+
+def run(settings: Settings) -> int:
+    """Keep the queries running until one fails or the process is told to stop; return the exit code."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka.address})
+    partitions = partition_counts(admin)
+    spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
+    groups = offsets.GroupOffsets(admin)
+    teller = OffsetTeller(groups)
+    spark.streams.addListener(teller)
+    stopper = Stopper(spark)
+    writer = Writer(spark, settings, partitions)
+    try:
+        for feed in feeds(settings):
+            reached = offsets.of_checkpoint(writer.checkpoint(feed.table))
+            if reached is not None:
+                # Said again: the last run may have died between the table and the group, and nothing new may come.
+                groups.tell(feed.table.full_name, reached)
+            stopper.watch(writer.start(feed))
+        spark.streams.awaitAnyTermination()
+    except StreamingQueryException as failure:
+        log.error("a query failed", extra={"reason": str(failure)})
+        return 1
+    if not stopper.was_told:
+        log.error("a query ended by itself")
+        return 1
+    stopper.join()
+    spark.streams.removeListener(teller)
+    groups.close()
+    spark.stop()
+    log.info("stopped between two batches")
+    return 0
+
+
+def main() -> int:
+    """Run as the one writer of this stack's checkpoints; return the exit code."""
+    log_as_json()
+    settings = Settings.load()
+    try:
+        with Lease(settings.state_dir, "bronze-writer"):
+            return run(settings)
+    except (LeaseTakenError, LookupError, KafkaException, PySparkException, Py4JError, ConnectionError) as failure:
+        log.error("the Bronze writer cannot run", extra={"reason": str(failure)})
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

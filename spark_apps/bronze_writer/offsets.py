@@ -1,0 +1,125 @@
+"""How far Bronze has come in Kafka: read from a query's checkpoint or from its table, told to a consumer group."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+log = logging.getLogger(__name__)
+
+Offsets = dict[str, dict[int, int]]
+"""By topic and partition the next offset to read: all before it are in the table."""
+
+EARLIEST = -2
+
+
+def from_json(text: str) -> Offsets:
+    """Read offsets as Spark's Kafka source writes them."""
+    return {topic: {int(p): o for p, o in parts.items()} for topic, parts in json.loads(text).items()}
+
+
+def to_json(offsets: Offsets) -> str:
+    """Write offsets as Spark's Kafka source reads them."""
+    return json.dumps({topic: {str(p): o for p, o in sorted(parts.items())} for topic, parts in offsets.items()})
+
+
+def of_checkpoint(checkpoint: Path) -> Offsets | None:
+    """Return the end of the newest batch that is in the table; None if no batch was finished.
+
+    A batch has a file in `offsets` when it is planned, and one in `commits` when it is in the table.
+    """
+    finished = _batches(checkpoint / "commits")
+    if not finished:
+        return None
+    lines = (checkpoint / "offsets" / str(max(finished))).read_text(encoding="utf-8").splitlines()
+    # The format's version, the batch's settings, then one line per source.
+    return from_json(lines[2])
+
+
+def has_begun(checkpoint: Path) -> bool:
+    """Tell whether a query has ever planned a batch with this checkpoint."""
+    return bool(_batches(checkpoint / "offsets"))
+
+
+def after_rows(highest: Iterable[tuple[str, int, int]], partitions: dict[str, int]) -> Offsets:
+    """Return where to go on after the rows that a table has.
+
+    Args:
+        highest: Topic, partition and the highest offset in the table.
+        partitions: How many partitions each topic has.
+    """
+    offsets = {topic: dict.fromkeys(range(count), EARLIEST) for topic, count in partitions.items()}
+    for topic, partition, offset in highest:
+        if topic in offsets:
+            offsets[topic][partition] = offset + 1
+    return offsets
+
+
+class GroupOffsets:
+    """Tells Kafka how far each table is, as the committed offsets of a consumer group, so that any tool sees the lag.
+
+    A thread of its own does it: a broker that does not answer must not hold up a batch. Only the newest offsets of a
+    group matter; what could not be told is tried again until it is told or outdated.
+
+    Args:
+        admin: A client of the broker.
+        retry_after: Seconds between two tries.
+    """
+
+    def __init__(self, admin: AdminClient, retry_after: float = 5.0) -> None:
+        self._admin = admin
+        self._retry_after = retry_after
+        self._untold: dict[str, Offsets] = {}
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="group-offsets", daemon=True)
+        self._thread.start()
+
+    def tell(self, group: str, offsets: Offsets) -> None:
+        """Have the offsets told soon; returns at once."""
+        with self._changed:
+            self._untold[group] = offsets
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Tell what is untold, once, and stop."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._untold or self._is_closing)
+                news, self._untold = self._untold, {}
+            failed = {group: offsets for group, offsets in news.items() if not self._commit(group, offsets)}
+            with self._changed:
+                self._untold = {**failed, **self._untold}
+                if self._is_closing:
+                    return
+                if failed:
+                    self._changed.wait_for(lambda: self._is_closing, timeout=self._retry_after)
+
+    def _commit(self, group: str, offsets: Offsets) -> bool:
+        positions = [TopicPartition(topic, p, o) for topic, parts in offsets.items() for p, o in parts.items()]
+        try:
+            request = self._admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, positions)])
+            told = request[group].result()
+        except KafkaException as refused:
+            log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
+            return False
+        errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
+        if errors:
+            log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
+        return not errors
+
+
+def _batches(folder: Path) -> list[int]:
+    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]

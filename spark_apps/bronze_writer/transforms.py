@@ -1,0 +1,179 @@
+"""Kafka records into Bronze rows or dead letters: every record becomes exactly one of the two. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from include.contracts import bronze, topics
+from include.contracts.table import Table
+from include.contracts.topics import Header
+from include.renderers.spark import cast_to, select_columns
+
+TABLE_OF_TOPIC: Mapping[str, Table] = {
+    topics.COINBASE_TRADES.name: bronze.TRADES,
+    topics.COINBASE_TICKERS.name: bronze.TICKERS,
+    topics.COINBASE_STATUS.name: bronze.EXCHANGE_STATUS,
+    topics.PROGRESS.name: bronze.INGESTION_PROGRESS,
+    topics.EVENTS.name: bronze.INGESTION_EVENTS,
+}
+"""Which table each topic feeds; what its parser refuses, and all of the dead-letter topic, goes to dead letters."""
+
+KEYED_BY_PRODUCT = tuple(topic.name for topic in topics.TOPICS if topic.key == "product_id")
+
+FRAME_FIELDS = (
+    "product_id", "trade_id", "price", "size", "side", "time", "best_bid", "best_ask", "volume_24h",
+    "venue", "market", "covered_from", "closed_through", "last_trade_id", "kind", "reason",
+)  # fmt: skip
+
+JSON_OPTIONS = {"columnNameOfCorruptRecord": "corrupt", "allowSingleQuotes": "false"}
+
+
+def readable(kafka: DataFrame, table: Table) -> DataFrame:
+    """Return the rows of one table: the records that hold all that the table requires."""
+    named = records(kafka)
+    values = _values(table)
+    rows = named.where(_refusal(table).isNull()).select(*(value.alias(name) for name, value in values.items()))
+    return select_columns(rows, table)
+
+
+def dead_letters(kafka: DataFrame) -> DataFrame:
+    """Return a row for each record that `readable` leaves out, and for each of the dead-letter topic.
+
+    A tombstone's bytes are the empty string; its reason says that it had no value.
+    """
+    reason = F.when(
+        F.col("_kafka_topic") == topics.COINBASE_DEAD_LETTERS.name,
+        F.coalesce(F.col(Header.REASON), F.lit("the producer gave no reason")),
+    )
+    for topic, table in TABLE_OF_TOPIC.items():
+        reason = reason.when(F.col("_kafka_topic") == topic, _refusal(table))
+    # Java's MIME encoder breaks the text into lines.
+    encoded = F.translate(F.base64(F.col("value")), "\r\n", "")
+    letters = (
+        records(kafka)
+        .withColumn("reason", reason)
+        .where(F.col("reason").isNotNull())
+        .withColumn("_ingested_at", F.coalesce(_received_at(), F.col("_kafka_time")))
+        .withColumn("_raw_bytes_base64", F.coalesce(encoded, F.lit("")))
+    )
+    return select_columns(letters, bronze.DEAD_LETTERS)
+
+
+def records(kafka: DataFrame) -> DataFrame:
+    """Give the columns of Spark's Kafka source names, each header a column, and the frame's fields as text.
+
+    `text` is null unless the value is UTF-8, `frame` unless it is exactly one JSON object.
+    """
+    headers = [_header(header).alias(header.value) for header in Header]
+    named = kafka.select(
+        F.col("topic").alias("_kafka_topic"),
+        F.col("partition").alias("_kafka_partition"),
+        F.col("offset").alias("_kafka_offset"),
+        F.col("timestamp").alias("_kafka_time"),
+        F.decode("key", "UTF-8").alias("key"),
+        "value",
+        *headers,
+    )
+    texts = _computed_once(named, "text", _utf8(F.col("value")))
+    parsed = _computed_once(texts, "parsed", F.from_json("text", _frame_schema(), JSON_OPTIONS))
+    return _computed_once(parsed, "frame", F.when(_is_one_object(), F.col("parsed")))
+
+
+def _computed_once(frame: DataFrame, name: str, value: Column) -> DataFrame:
+    """Add a column that is dear to compute.
+
+    Spark moves a filter below a plain column, and would compute the column again for each time that the filter names
+    it: parse each frame some ten times. It does not move filters below the rows of an array.
+    """
+    return frame.select("*", F.explode(F.array(value)).alias(name))
+
+
+def _values(table: Table) -> dict[str, Column]:
+    """Say where each column of a table comes from: Kafka, the headers, or else the frame's field of that name."""
+    return {column.name: _value(column.name) for column in table.columns}
+
+
+def _value(name: str) -> Column:
+    match name:
+        case "_kafka_topic" | "_kafka_partition" | "_kafka_offset" | "_kafka_time":
+            return F.col(name)
+        case "_ingested_at":
+            return _received_at()
+        case "_raw_payload":
+            return F.col("text")
+        case "_source":
+            return F.col(Header.SOURCE)
+        case "_frame_index":
+            return F.col(Header.FRAME_INDEX)
+        case "venue" | "market":
+            return F.coalesce(F.col(name), F.col(f"frame.{name}"))
+        case "product_id":
+            # A trade from REST does not say its product, its key does.
+            return F.coalesce(
+                F.col("frame.product_id"), F.when(F.col("_kafka_topic").isin(*KEYED_BY_PRODUCT), F.col("key"))
+            )
+        case "sequence":
+            return F.col("frame.trade_id")
+        case "price" | "size" | "best_bid" | "best_ask" | "volume_24h":
+            return _exact(name)
+        case "reason":
+            return F.coalesce(F.col("frame.reason"), F.col("frame.kind"))
+        case _:
+            return F.col(f"frame.{name}")
+
+
+def _refusal(table: Table) -> Column:
+    """Say why a record cannot be a row of the table; null if it can."""
+    missing = [
+        F.when(cast_to(value, table, name).isNull(), F.lit(f"no readable {name}"))
+        for name, value in _values(table).items()
+        if table.column(name).required
+    ]
+    return F.coalesce(
+        F.when(F.col("value").isNull(), F.lit("no value")),
+        F.when(F.col("text").isNull(), F.lit("not UTF-8")),
+        F.when(F.col("frame").isNull(), F.lit("not one JSON object")),
+        *missing,
+    )
+
+
+def _is_one_object() -> Column:
+    """Tell whether the text is one JSON object and nothing else.
+
+    `from_json` alone would take the first of several values and drop what follows.
+    """
+    text = F.col("text")
+    one_value = F.json_array_length(F.concat(F.lit("["), text, F.lit(",0]"))) == 2
+    return F.coalesce(F.ltrim(text).startswith("{") & one_value & F.col("parsed.corrupt").isNull(), F.lit(False))
+
+
+def _exact(name: str) -> Column:
+    """Return a number's text if it stands so in the frame.
+
+    Venues send numbers that matter as strings. A bare JSON number would come to us by way of a double, and where that
+    changed its digits it is not what was received.
+    """
+    value = F.col(f"frame.{name}")
+    return F.when(F.col("text").contains(value), value)
+
+
+def _received_at() -> Column:
+    return F.timestamp_micros(F.col(Header.RECEIVED_AT).cast("bigint"))
+
+
+def _header(header: Header) -> Column:
+    same_name = F.filter("headers", lambda pair: pair["key"] == header.value)
+    return F.decode(F.get(same_name, 0)["value"], "UTF-8")
+
+
+def _utf8(binary: Column) -> Column:
+    """Return bytes as text, or null where they are not UTF-8; a cast would let them through."""
+    text = F.decode(binary, "UTF-8")
+    return F.when(F.encode(text, "UTF-8") == binary, text)
+
+
+def _frame_schema() -> str:
+    return ", ".join(f"{name} string" for name in (*FRAME_FIELDS, "corrupt"))

@@ -1,0 +1,272 @@
+"""The services of a stack, as data: what runs, how, after what, and how one sees that it works."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+from include.settings import CHECKOUT, Endpoint, Settings
+from stack import console, database, jars, probes, standard
+from stack.failures import StackError
+from stack.layout import Layout, revealed
+from stack.service import Service
+
+SMALL_JVM = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:ReservedCodeCacheSize=64m", "-Xss512k")
+
+KAFKA_HEAP = "320m"
+S3_HEAP = "192m"
+NESSIE_HEAP = "256m"
+THRIFT_HEAP = "896m"
+BRONZE_HEAP = "640m"
+
+TEMPLATES = {
+    "kafka": ("server.properties", "log4j2.properties"),
+    "s3": ("s3proxy.conf",),
+    "nessie": ("application.properties",),
+    "spark": ("spark-defaults.conf", "log4j2.properties", "spark-env.sh"),
+    "postgres": ("postgresql.conf", "pg_hba.conf"),
+}
+"""Folder under `stack/` → its configuration templates."""
+
+
+def server_jvm(layout: Layout, heap: str) -> tuple[str, ...]:
+    """Return the beginning of a server's command: Java with a small footprint."""
+    return (str(layout.server_java.binary), f"-Xmx{heap}", *SMALL_JVM, f"-Djava.io.tmpdir={layout.temporary}")
+
+
+def templates(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the configuration templates of the chosen profile."""
+    return TEMPLATES | standard.TEMPLATES if settings.profile == "standard" else TEMPLATES
+
+
+def of_profile(layout: Layout) -> list[Service]:
+    """List the services of the chosen profile."""
+    return minimal(layout) + (standard.services(layout) if layout.settings.profile == "standard" else [])
+
+
+def minimal(layout: Layout) -> list[Service]:
+    """List the services of the smallest whole lake."""
+    return [
+        postgres(layout),
+        kafka(layout),
+        s3(layout),
+        nessie(layout),
+        thrift(layout),
+        bronze_writer(layout),
+        *([replica(layout)] if layout.settings.exchange == "replica" else []),
+        producer_coinbase(layout),
+        *airflow(layout),
+    ]
+
+
+def postgres(layout: Layout) -> Service:
+    """Airflow's database."""
+    endpoint, data = layout.settings.postgres, layout.data("postgres")
+    password = revealed(layout.settings, "postgres_password")
+    return Service(
+        "postgres",
+        "Airflow's database",
+        (
+            *database.as_unprivileged(),
+            str(database.binary("postgres")),
+            "-D", str(data),
+            "-c", f"config_file={layout.conf('postgres') / 'postgresql.conf'}",
+        ),
+        probes.postgres(endpoint, database.USER, password),
+        reads=("postgres",),
+        ports=(endpoint,),
+        prepare=lambda: database.create_cluster(data, password),
+        # PostgreSQL's fast shutdown: a TERM would wait for every client to leave.
+        stop_signal="INT",
+    )  # fmt: skip
+
+
+def kafka(layout: Layout) -> Service:
+    """The broker."""
+    settings, conf = layout.settings, layout.conf("kafka")
+    java = (
+        *server_jvm(layout, KAFKA_HEAP),
+        f"-Dlog4j2.configurationFile={conf / 'log4j2.properties'}", "-cp", f"{layout.jars(jars.KAFKA)}/*",
+    )  # fmt: skip
+    return Service(
+        "kafka",
+        "the exchanges' messages, in order",
+        (*java, "kafka.Kafka", str(conf / "server.properties")),
+        probes.kafka(settings.kafka),
+        reads=("kafka",),
+        ports=(settings.kafka, settings.kafka_controller),
+        prepare=lambda: format_kafka(java, conf / "server.properties", layout.data("kafka")),
+        stop_seconds=40,
+    )
+
+
+def format_kafka(java: tuple[str, ...], properties: Path, data: Path) -> None:
+    """Make Kafka's data folder, unless it is there."""
+    if (data / "meta.properties").exists():
+        return
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    formatting = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", cluster]
+    done = subprocess.run(
+        [*java, *formatting, "--config", str(properties)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise StackError(f"Kafka could not make its data folder {data}: {(done.stderr or done.stdout).strip()}")
+
+
+def s3(layout: Layout) -> Service:
+    """The object store, over a folder."""
+    endpoint, (jar,) = layout.settings.s3, jars.S3PROXY.files(layout.settings.tools_dir)
+    data = layout.data("s3")
+    return Service(
+        "s3",
+        "the tables' files",
+        (
+            *server_jvm(layout, S3_HEAP),
+            "-DLOG_LEVEL=warn", "-Dlogback.statusListenerClass=ch.qos.logback.core.status.NopStatusListener",
+            "-jar", str(jar), "--properties", str(layout.conf("s3") / "s3proxy.conf"),
+        ),
+        # Refusing a nameless caller is a sign of health.
+        probes.http(f"{endpoint.url}/", ok=lambda status: status in (200, 403)),
+        reads=("s3",),
+        ports=(endpoint,),
+        prepare=lambda: data.mkdir(parents=True, exist_ok=True),
+    )  # fmt: skip
+
+
+def nessie(layout: Layout) -> Service:
+    """The catalog with branches."""
+    settings, (jar,) = layout.settings, jars.NESSIE.files(layout.settings.tools_dir)
+    return Service(
+        "nessie",
+        "the catalog: tables, branches, merges",
+        (
+            *server_jvm(layout, NESSIE_HEAP),
+            f"-Dquarkus.config.locations={layout.conf('nessie') / 'application.properties'}", "-jar", str(jar),
+        ),
+        probes.http(f"{settings.nessie_api}/config"),
+        reads=("nessie",),
+        ports=(settings.nessie, settings.nessie_management),
+        prepare=lambda: layout.data("nessie").mkdir(parents=True, exist_ok=True),
+    )  # fmt: skip
+
+
+def thrift(layout: Layout) -> Service:
+    """Spark's SQL server: DDL, dbt, people."""
+    endpoint = layout.settings.thrift
+    hive = {
+        "hive.server2.thrift.port": str(endpoint.port),
+        "hive.server2.thrift.bind.host": endpoint.host,
+        "hive.server2.enable.doAs": "false",
+    }
+    return Service(
+        "thrift",
+        "Spark's SQL server: dbt, DDL, your queries",
+        (
+            str(layout.bin / "spark-submit"),
+            "--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
+            "--name", "thrift",
+            "--driver-memory", THRIFT_HEAP,
+            *(word for name, value in hive.items() for word in ("--conf", f"spark.hadoop.{name}={value}")),
+            "spark-internal",
+        ),
+        probes.thrift(endpoint),
+        after=("nessie", "bucket"),
+        reads=("spark",),
+        ports=(endpoint,),
+        prepare=lambda: layout.data("spark").mkdir(parents=True, exist_ok=True),
+    )  # fmt: skip
+
+
+def bronze_writer(layout: Layout) -> Service:
+    """The stream from Kafka into Bronze."""
+    endpoint = layout.settings.spark_ui
+    ui = {
+        "spark.ui.enabled": "true",
+        "spark.ui.port": str(endpoint.port),
+        "spark.port.maxRetries": "0",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.streaming.ui.retainedQueries": "20",
+    }
+    return Service(
+        "bronze-writer",
+        "Kafka → Bronze, exactly once",
+        (
+            str(layout.bin / "spark-submit"),
+            "--name", "bronze-writer",
+            "--driver-memory", BRONZE_HEAP,
+            *(word for name, value in ui.items() for word in ("--conf", f"{name}={value}")),
+            str(CHECKOUT / "spark_apps" / "bronze_writer" / "job.py"),
+        ),
+        probes.http(f"{endpoint.url}/api/v1/version"),
+        after=("tables", "topics"),
+        reads=("spark", "settings"),
+        ports=(endpoint,),
+        stop_seconds=60,
+    )  # fmt: skip
+
+
+def replica(layout: Layout) -> Service:
+    """The stand-in of the exchange."""
+    endpoint = layout.settings.replica
+    return Service(
+        "replica",
+        "plays a recording as the exchange would",
+        (sys.executable, "-m", "stack.replica"),
+        probes.http(f"{endpoint.url}/health"),
+        reads=("settings",),
+        ports=(endpoint,),
+    )
+
+
+def producer_coinbase(layout: Layout) -> Service:
+    """Coinbase's feed into Kafka."""
+    endpoint = layout.settings.producer_metrics
+    upstream = ("replica",) if layout.settings.exchange == "replica" else ()
+    return Service(
+        "producer-coinbase",
+        "Coinbase → Kafka, without a hole",
+        (sys.executable, "-m", "streaming.coinbase"),
+        probes.http(f"{endpoint.url}/metrics"),
+        after=("topics", *upstream),
+        reads=("settings",),
+        ports=(endpoint,),
+        stop_seconds=40,
+    )
+
+
+def airflow(layout: Layout) -> list[Service]:
+    """Airflow's four processes."""
+    settings, environment = layout.settings, console.environment(layout)
+
+    def process(
+        name: str, purpose: str, component: str, *command: str, after: tuple[str, ...], ports: tuple[Endpoint, ...] = ()
+    ) -> Service:
+        return Service(
+            name,
+            purpose,
+            (str(layout.bin / "airflow"), *command),
+            probes.airflow_component(settings.airflow, component),
+            after=("airflow-db", "dbt-manifest", *after),
+            environment=environment,
+            reads=("settings",),
+            ports=ports,
+            prepare=lambda: console.write_password(layout),
+            stop_seconds=40,
+            patience=240,
+        )
+
+    # Airflow's log servers would listen on every address; on one machine the pages read the files themselves.
+    no_log_server = "--skip-serve-logs"
+    return [
+        process("airflow-api", "the console: pages and API", "metadatabase", "api-server", after=(),
+                ports=(settings.airflow,)),
+        # Not before the tables: what it starts would find nothing to read.
+        process("airflow-scheduler", "starts what is due", "scheduler", "scheduler", no_log_server,
+                after=("airflow-api", "tables")),
+        process("airflow-dag-processor", "reads dags/", "dag_processor", "dag-processor", after=("airflow-api",)),
+        process("airflow-triggerer", "waits for many things at once", "triggerer", "triggerer", no_log_server,
+                after=("airflow-api",)),
+    ]  # fmt: skip

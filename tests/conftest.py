@@ -1,0 +1,105 @@
+"""One real stack for all tests that need one, and the truth that its tables are held against."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.settings import CHECKOUT
+from tests.drivers.airflow import Airflow
+from tests.drivers.demo import PRODUCTS, Demo
+from tests.drivers.kafka import Kafka
+from tests.drivers.lake import Lake
+from tests.drivers.running_stack import ARTEFACTS, RunningStack
+from tests.truth.recorder import EDGE_PRODUCT, edge_trades, write_recording
+from tests.truth.recording import read_recording
+from tests.truth.tape import HOUR, Tape, hour_of
+
+COMMITTED_RECORDING = CHECKOUT / "stack" / "replica" / "recording" / "coinbase-2025-11-25T05.csv.zst"
+STORY = (
+    "test_whole_path",
+    "test_rebuild",
+    "test_airflow_page",
+    "test_demo_again",
+    "test_bad_input",
+    "test_gate",
+    "test_hour_under_fire",
+)
+"""The modules that share the stack, those that look before those that break; all others come first."""
+DEMO_SECONDS = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs no stack first, then the modules of `STORY` in its order."""
+    items.sort(key=lambda item: STORY.index(item.path.stem) if item.path.stem in STORY else -1)
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real trades and hand-made ones as frames of every form, with repeated frames and missing ids."""
+    facts = read_recording(COMMITTED_RECORDING)
+    first_hour = hour_of(min(trades[0].time for trades in facts.values()))
+    facts[EDGE_PRODUCT] = edge_trades(first_hour)
+    return write_recording(tmp_path_factory.mktemp("recording"), facts, seed=3)
+
+
+@pytest.fixture(scope="session")
+def demo(recording: Path, request: pytest.FixtureRequest) -> Iterator[Demo]:
+    """A demo of the tests' own, beside whatever else runs here; afterwards not a process of it is left."""
+    shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    state = CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}"
+    stack = RunningStack(state, {"LAKE_RECORDING": str(recording), "LAKE_PRODUCTS": ",".join(PRODUCTS)})
+    try:
+        first = stack.command("demo", timeout=DEMO_SECONDS)
+        assert first.returncode == 0, first.stdout
+        start = stack.settings.first_hour
+        assert start is not None
+        yield Demo(stack, first.stdout, tuple(start + n * HOUR for n in range(3)))
+    finally:
+        failed = request.session.testsfailed > 0
+        down = stack.command("down", timeout=180)
+        left = stack.processes()
+        names = [f"{process.pid} {process.name()}" for process in left]
+        for process in left:
+            process.kill()
+        if failed or down.returncode or left:
+            stack.keep_logs("stack")
+        shutil.rmtree(state)
+    assert down.returncode == 0, down.stdout
+    assert names == [], "`down` left processes"
+
+
+@pytest.fixture(scope="session")
+def stack(demo: Demo) -> RunningStack:
+    """The running stack."""
+    return demo.stack
+
+
+@pytest.fixture(scope="session")
+def tape(demo: Demo, recording: Path) -> Tape:
+    """What the exchange stand-in trades, computed without its code."""
+    shift = demo.stack.settings.replica_shift_hours
+    assert shift is not None, "the stack kept no shift"
+    return Tape(read_recording(recording), shift)
+
+
+@pytest.fixture(scope="session")
+def lake(stack: RunningStack) -> Lake:
+    """The tables through another engine."""
+    return Lake(stack.settings)
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: RunningStack) -> Kafka:
+    """The broker."""
+    return Kafka(stack.settings)
+
+
+@pytest.fixture(scope="session")
+def airflow(stack: RunningStack) -> Airflow:
+    """The console's REST API."""
+    return Airflow(stack.settings)

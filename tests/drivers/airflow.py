@@ -1,0 +1,111 @@
+"""Airflow through its REST API, as a person's scripts would use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from include.settings import Settings
+from tests.drivers.waiting import eventually
+
+DAG = "trades_hourly"
+KEY = "%Y-%m-%dT%H"
+ENDED = ("success", "failed")
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A client that is logged in as the administrator."""
+
+    settings: Settings
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        url = self.settings.airflow.url
+        secret = self.settings.airflow_password
+        assert secret is not None, "the stack has made no password for Airflow"
+        credentials = {"username": "admin", "password": secret.get_secret_value()}
+        answer = httpx.post(f"{url}/auth/token", json=credentials, timeout=60)
+        answer.raise_for_status()
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=60)
+
+    def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """Make one request.
+
+        Raises:
+            httpx.HTTPStatusError: If Airflow refuses it.
+        """
+        answer = self._http.request(method, path, **request)
+        if answer.is_error:
+            raise httpx.HTTPStatusError(
+                f"{method} {path}: {answer.status_code} {answer.text}", request=answer.request, response=answer
+            )
+        return dict(answer.json()) if answer.content else {}
+
+    def runs(self, hour: datetime | None = None) -> list[dict[str, Any]]:
+        """Return the runs of the hourly DAG, newest first; of one hour if that is given."""
+        found = self.call("GET", f"/dags/{DAG}/dagRuns", params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
+        return [run for run in found if hour is None or run["partition_key"] == hour.strftime(KEY)]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return one run."""
+        return self.call("GET", f"/dags/{DAG}/dagRuns/{quote(run_id, safe='')}")
+
+    def trigger(self, hour: datetime) -> str:
+        """Start a run of one hour and return its id."""
+        request = {"partition_key": hour.strftime(KEY), "logical_date": None}
+        return str(self.call("POST", f"/dags/{DAG}/dagRuns", json=request)["dag_run_id"])
+
+    def backfill(self, first: datetime, last: datetime) -> int:
+        """Start a backfill of all hours from the first to the last, published ones included, and return its id."""
+        request = {
+            "dag_id": DAG,
+            "from_date": first.isoformat(),
+            "to_date": last.isoformat(),
+            "reprocess_behavior": "completed",
+            "max_active_runs": 1,
+        }
+        return int(self.call("POST", "/backfills", json=request)["id"])
+
+    def ended(self, run_id: str, *, within: float) -> dict[str, Any]:
+        """Wait until a run has ended and return it.
+
+        Raises:
+            TimeoutError: If it goes on longer than that; the text has its tasks.
+        """
+
+        def look() -> dict[str, Any] | None:
+            run = self.run(run_id)
+            return run if run["state"] in ENDED else None
+
+        try:
+            return eventually(look, within=within, what=f"the end of {run_id}", every=3)
+        except TimeoutError as late:
+            states = {task["task_id"]: task["state"] for task in self.tasks(run_id)}
+            raise TimeoutError(f"{late}; its tasks: {states}") from None
+
+    def calm(self, span: timedelta) -> None:
+        """Wait until no run goes on and none is due for a while."""
+
+        def is_calm() -> bool:
+            now = datetime.now(UTC)
+            # A run is made a moment after the full hour.
+            begins_soon = (now + span).hour != (now - timedelta(seconds=30)).hour
+            return not begins_soon and all(run["state"] in ENDED for run in self.runs())
+
+        eventually(is_calm, within=span.total_seconds() + 400, what="the end of all runs", every=5)
+
+    def tasks(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the task instances of a run, mapped ones each."""
+        path = f"/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances"
+        return list(self.call("GET", path, params={"limit": 200})["task_instances"])
+
+    def task_ids(self) -> set[str]:
+        """Return the ids of the DAG's tasks."""
+        return {task["task_id"] for task in self.call("GET", f"/dags/{DAG}/tasks")["tasks"]}

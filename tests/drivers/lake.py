@@ -1,0 +1,75 @@
+"""The lake through engines that did not write it: pyiceberg finds the files, Polars holds the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import polars as pl
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+
+from include.settings import Settings
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables as any reader sees them."""
+
+    settings: Settings
+
+    def catalog(self, ref: str = "main") -> Catalog:
+        """Open the catalog at a branch, a tag or `branch@hash`."""
+        access, secret = self.settings.s3_access_key, self.settings.s3_secret_key
+        assert access is not None, "the stack has made no keys for the S3 store"
+        assert secret is not None, "the stack has made no keys for the S3 store"
+        return load_catalog(
+            "lake",
+            **{
+                "type": "rest",
+                "uri": f"{self.settings.nessie.url}/iceberg/{ref}",
+                "s3.endpoint": self.settings.s3.url,
+                "s3.access-key-id": access.get_secret_value(),
+                "s3.secret-access-key": secret.get_secret_value(),
+                "s3.path-style-access": "true",
+                "s3.region": "us-east-1",
+            },
+        )
+
+    def rows(
+        self,
+        table: str,
+        where: BooleanExpression | None = None,
+        *,
+        columns: Iterable[str] = ("*",),
+        ref: str = "main",
+    ) -> pl.DataFrame:
+        """Read rows of a table.
+
+        Args:
+            table: `layer.name`.
+            where: Which rows; None for all.
+            columns: Which columns; `*` for all.
+        """
+        scan = self.catalog(ref).load_table(table).scan(where or AlwaysTrue(), selected_fields=tuple(columns))
+        return pl.from_arrow(scan.to_arrow())  # type: ignore[return-value]
+
+    def references(self) -> dict[str, str]:
+        """Return the hash of every branch and tag."""
+        answer = httpx.get(f"{self.settings.nessie_api}/trees", params={"max-records": 1000}, timeout=30)
+        answer.raise_for_status()
+        return {reference["name"]: reference["hash"] for reference in answer.json()["references"]}
+
+    def contents(self, tables: Iterable[str], ref: str = "main") -> Mapping[str, Any]:
+        """Return where each table's metadata stands on a branch: it changes with every commit to the table."""
+        catalog = self.catalog(ref)
+        return {table: catalog.load_table(table).metadata_location for table in tables}
+
+
+def frame_like(rows: Iterable[Mapping[str, Any]], example: pl.DataFrame) -> pl.DataFrame:
+    """Make a frame of plain rows with the columns of the example that the rows have, in its types."""
+    rows = list(rows)
+    names = [name for name in example.columns if not rows or name in rows[0]]
+    return pl.DataFrame(rows, schema={name: example.schema[name] for name in names}, orient="row").select(names)

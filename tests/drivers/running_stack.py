@@ -1,0 +1,133 @@
+"""A whole stack of the tests' own, driven by the same commands as people use."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from include.settings import CHECKOUT, Endpoint, Settings
+from stack.lifecycle import layout_of
+from stack.supervisor import Supervisor
+
+ARTEFACTS = CHECKOUT / ".lake" / "test-artefacts"
+"""What a failed or a looked-at run leaves: logs, screenshots."""
+
+# Below the range from which the kernel takes ports for outgoing connections, so that none of those is in the way.
+PORTS = range(20_000, 32_000)
+
+
+def free_ports() -> dict[str, int]:
+    """Find a free port for each service that the settings know."""
+    services = [name for name, info in Settings.model_fields.items() if info.annotation is Endpoint]
+    candidates = iter(random.sample(PORTS, k=len(PORTS)))
+    return {service: next(port for port in candidates if is_free(port)) for service in services}
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on a port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """One stack: its folder, its ports, its commands.
+
+    Args:
+        state: Its state folder.
+        choices: `LAKE_…` variables beyond the folders and ports.
+    """
+
+    state: Path
+    choices: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=free_ports)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of its commands: nothing of another stack's, everything of this one's."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LAKE_")}
+        ports = {f"LAKE_{service.upper()}__PORT": str(port) for service, port in self.ports.items()}
+        return inherited | ports | dict(self.choices) | {"LAKE_STATE_DIR": str(self.state)}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as the stack's own processes read them; only once the stack has started."""
+        places = {service: {"port": port} for service, port in self.ports.items()}
+        kept = (self.state / "settings.env", self.state / "secrets.env")
+        return Settings(_env_file=kept, state_dir=self.state, **places)  # type: ignore[call-arg, arg-type]
+
+    def command(self, *arguments: str, timeout: float, **choices: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m stack …` to its end and return what it printed and its exit code.
+
+        Args:
+            timeout: Seconds after which it is stopped and the test fails.
+            choices: Variables for this command alone.
+        """
+        return subprocess.run(
+            [sys.executable, "-m", "stack", *arguments],
+            cwd=CHECKOUT,
+            env=self.environment | choices,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process of this stack that lives, whoever started it."""
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        """Who keeps the services alive; only once the stack has started."""
+        return Supervisor(layout_of(self.settings))
+
+    def process(self, service: str) -> psutil.Process:
+        """Return the process that the supervisor started for a service.
+
+        Raises:
+            psutil.NoSuchProcess: If it does not run at the moment.
+        """
+        return psutil.Process(self.supervisor.process(service).pid or -1)
+
+    def run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run a command in the stack's environment, as `python -m stack run` gives it."""
+        return self.command("run", *command, timeout=timeout)
+
+    def keep_logs(self, name: str) -> None:
+        """Copy the logs and the rendered configuration to the artefacts."""
+        for part in ("logs", "conf", "alerts.ndjson", "airflow/logs"):
+            source, target = self.state / part, ARTEFACTS / name / part
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            elif source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target)
+
+    def _owns(self, process: psutil.Process) -> bool:
+        return variable(process, "LAKE_STATE_DIR") == str(self.state)
+
+
+def variable(process: psutil.Process, name: str) -> str | None:
+    """Return a variable of a process's environment; None if it has none or has ended."""
+    try:
+        return process.environ().get(name)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None

@@ -1,0 +1,194 @@
+"""An hour of the live feed in which everything goes wrong is published as if nothing had happened.
+
+The exchange's time hurries through what is left of the running hour. First its feed misbehaves; then connections are
+cut, REST refuses, and the producer and the Bronze writer are killed with SIGKILL in mid-flow.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
+
+from tests.drivers.airflow import Airflow
+from tests.drivers.demo import PRODUCTS
+from tests.drivers.exchange import Exchange
+from tests.drivers.kafka import Kafka
+from tests.drivers.lake import Lake, frame_like
+from tests.drivers.running_stack import RunningStack
+from tests.drivers.waiting import eventually
+from tests.truth import tables
+from tests.truth.recorder import wire_time
+from tests.truth.tape import HOUR, Tape, hour_of
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+
+SECONDS = 180
+"""How long the rest of the hour takes: long enough for every restart, whatever the minute."""
+BAD_FEED = (
+    {"kind": "skip", "chance": 0.002, "count": 3, "times": None},
+    {"kind": "repeat", "chance": 0.01, "copies": 2, "times": None},
+    {"kind": "reorder", "chance": 0.005, "count": 4, "times": None},
+    {"kind": "broken", "chance": 0.002, "times": None},
+    {"kind": "broken", "chance": 0.002, "times": None, "instead": True},
+    {"kind": "unknown", "chance": 0.002, "times": None},
+)
+BAD_CONNECTIONS = (
+    {"kind": "drop", "chance": 0.0005, "times": 4},
+    {"kind": "too_many_requests", "chance": 0.2, "times": None},
+    {"kind": "failure", "chance": 0.1, "times": None},
+)
+
+
+@dataclass(frozen=True)
+class Fire:
+    """What happened, on the exchange's clock."""
+
+    began: datetime
+    hour: datetime
+    injected: dict[str, list[dict[str, Any]]]
+
+    @property
+    def end(self) -> datetime:
+        """The end of the hour."""
+        return self.hour + HOUR
+
+
+@pytest.fixture(scope="module")
+def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
+    """Let everything go wrong until the hour is over, and wait until Bronze has it."""
+    exchange = Exchange(stack)
+    began = exchange.now()
+    hour = hour_of(began)
+    left = hour + HOUR - began
+
+    def past(share: float) -> None:
+        moment = began + share * left
+        eventually(lambda: exchange.now() >= moment, within=2 * SECONDS, what=f"{moment} on the exchange", every=0.5)
+
+    with exchange.hurrying(max(1.0, left.total_seconds() / SECONDS)):
+        exchange.misbehave(*BAD_FEED, seed=3)
+        past(0.3)
+        exchange.behave()
+        past(0.35)
+        exchange.misbehave(*BAD_CONNECTIONS, seed=4)
+        kill(stack, "bronze-writer")
+        past(0.5)
+        kill(stack, "producer-coinbase")
+        past(0.6)
+        kill(stack, "producer-coinbase")
+        kill(stack, "bronze-writer", whole=True)
+        past(0.9)
+        exchange.behave()
+        past(1.0)
+        eventually(lambda: exchange.now() >= hour + HOUR + timedelta(seconds=5), within=60, what="the next hour")
+        kinds = {str(fault["kind"]) for fault in (*BAD_FEED, *BAD_CONNECTIONS)}
+        injected = {kind: exchange.injected(kind) for kind in kinds}
+    wait_until_bronze_holds(hour + HOUR, lake, kafka, tape)
+    return Fire(began, hour, injected)
+
+
+def test_the_feed_misbehaved_in_every_way(fire: Fire):
+    assert {kind for kind, found in fire.injected.items() if not found} == set()
+
+
+def test_bronze_has_every_trade_and_every_offset_once(fire: Fire, lake: Lake, tape: Tape):
+    of_window = And(GreaterThanOrEqual("time", wire_time(fire.began)), LessThan("time", wire_time(fire.end)))
+    rows = lake.rows("bronze.trades", of_window, columns=["product_id", "trade_id"])
+    truth = {
+        (trade.product_id, str(trade.trade_id))
+        for product in tape.products
+        for trade in tape.trades(product, fire.began, fire.end)
+    }
+
+    assert set(rows.iter_rows()) == truth
+    for partition, offsets in offsets_of(lake).items():
+        assert offsets == list(range(len(offsets))), f"partition {partition}: doubled or missing"
+
+
+def test_trades_that_the_feed_left_out_come_from_rest(fire: Fire, lake: Lake):
+    skipped = {(s["product_id"], str(trade_id)) for s in fire.injected["skip"] for trade_id in s["trade_ids"]}
+    repaired = lake.rows("bronze.trades", EqualTo("_source", "rest"), columns=["product_id", "trade_id"])
+
+    assert skipped <= set(repaired.iter_rows())
+
+
+def test_the_dead_letters_are_the_broken_frames_byte_for_byte(fire: Fire, lake: Lake):
+    letters = lake.rows("bronze.dead_letters", columns=["_kafka_topic", "_raw_bytes_base64", "reason"])
+    letters = letters.filter(pl.col("_kafka_topic") == "coinbase.dlq")
+    found = Counter(base64.b64decode(raw).decode() for raw in letters["_raw_bytes_base64"])
+
+    assert found == Counter(broken["frame"] for broken in fire.injected["broken"])
+    assert letters["reason"].str.len_chars().min() > 0
+
+
+def test_the_hour_is_published_exactly(fire: Fire, airflow: Airflow, lake: Lake, tape: Tape):
+    run = airflow.ended(airflow.trigger(fire.hour), within=600)
+    assert run["state"] == "success"
+
+    low, high = fire.hour.isoformat(), fire.end.isoformat()
+    silver = lake.rows("silver.trades", And(GreaterThanOrEqual("trade_time", low), LessThan("trade_time", high)))
+    silver = silver.sort("product_id", "trade_id")
+    truth = frame_like(tables.silver_trades(tape, PRODUCTS, fire.hour, fire.end), silver)
+    assert_frame_equal(silver.select(truth.columns), truth)
+
+    # The hour is judged as soon as it is closed: of a hole that goes on, only the beginning is known then.
+    for table, width in (("gold.ohlcv_1m", tables.MINUTE), ("gold.ohlcv_1h", HOUR)):
+        of_hour = And(GreaterThanOrEqual("window_start", low), LessThan("window_start", high))
+        candles = lake.rows(table, of_hour).sort("product_id", "window_start")
+        truth = frame_like(tables.candles(tape, PRODUCTS, fire.hour, fire.end, width, known_by=fire.end), candles)
+        assert_frame_equal(candles, truth)
+    ledger = lake.rows("silver.trade_gaps", EqualTo("hour_start", low)).sort("product_id", "first_missing_id")
+    truth = frame_like(tables.trade_gaps(tape, PRODUCTS, fire.hour, fire.end, known_by=fire.end), ledger)
+    assert_frame_equal(ledger.select(truth.columns), truth)
+
+
+def kill(stack: RunningStack, service: str, *, whole: bool = False) -> None:
+    """End a service with SIGKILL, its main process or all of them, and wait until the supervisor runs another."""
+    victim = stack.process(service)
+    for process in [*(victim.children(recursive=True) if whole else []), victim]:
+        process.kill()
+
+    def is_replaced() -> bool:
+        return stack.supervisor.process(service).pid not in (0, victim.pid)
+
+    eventually(is_replaced, within=60, what=f"a new {service}")
+
+
+def wait_until_bronze_holds(moment: datetime, lake: Lake, kafka: Kafka, tape: Tape) -> None:
+    """Wait until every trading product is closed through a moment, and Bronze has what came until then."""
+
+    def is_closed() -> bool:
+        since = GreaterThanOrEqual("closed_through", moment.isoformat())
+        return set(tape.products) <= set(lake.rows("bronze.ingestion_progress", since)["product_id"])
+
+    eventually(is_closed, within=300, what=f"progress through {moment}", every=5)
+    for topic, table in (("coinbase.raw.trades", "bronze.trades"), ("coinbase.dlq", "bronze.dead_letters")):
+        ends = kafka.end_offsets(topic)
+
+        def has_caught_up(topic: str = topic, table: str = table, ends: dict[int, int] = ends) -> bool:
+            reached = kafka.committed(table, topic)
+            return all(reached[partition] >= end for partition, end in ends.items())
+
+        eventually(has_caught_up, within=300, what=f"{table} to reach {json.dumps(ends)}", every=5)
+
+
+def offsets_of(lake: Lake) -> dict[int, list[int]]:
+    """Return the offsets of raw trades that Bronze holds, as trades or as dead letters, by partition."""
+    columns = ("_kafka_topic", "_kafka_partition", "_kafka_offset")
+    rows = pl.concat([lake.rows(table, columns=columns) for table in ("bronze.trades", "bronze.dead_letters")])
+    rows = rows.filter(pl.col("_kafka_topic") == "coinbase.raw.trades").sort("_kafka_offset")
+    return {
+        partition: offsets.to_list()
+        for partition, offsets in rows.group_by("_kafka_partition", maintain_order=True)
+        .agg("_kafka_offset")
+        .iter_rows()
+    }

@@ -1,0 +1,68 @@
+"""An hour run twice is the same hour, and two runs at a time do not meet."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from polars.testing import assert_frame_equal
+from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
+
+from tests.drivers.airflow import Airflow
+from tests.drivers.demo import Demo
+from tests.drivers.lake import Lake
+from tests.drivers.waiting import eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+
+HOURLY = {
+    "silver.trades": "trade_time",
+    "silver.trades_quarantine": "hour_start",
+    "silver.trade_gaps": "hour_start",
+    "silver.product_hours": "hour_start",
+    "gold.ohlcv_1m": "window_start",
+    "gold.ohlcv_1h": "window_start",
+}
+"""Each table that an hour replaces, and the column that says which rows are the hour's."""
+
+
+def snapshot(lake: Lake, demo: Demo) -> dict[str, Any]:
+    """Read all rows of the demo's hours, in an order that does not depend on files."""
+    low, high = demo.start.isoformat(), demo.end.isoformat()
+    frames = {
+        table: lake.rows(table, And(GreaterThanOrEqual(column, low), LessThan(column, high)))
+        for table, column in HOURLY.items()
+    }
+    return {table: frame.sort(frame.columns) for table, frame in frames.items()}
+
+
+def test_hours_rebuilt_side_by_side_take_turns_and_change_no_row(demo: Demo, airflow: Airflow, lake: Lake):
+    before, hash_before = snapshot(lake, demo), lake.references()["main"]
+    known = {run["dag_run_id"] for run in airflow.runs()}
+
+    airflow.backfill(demo.hours[0], demo.hours[0])
+    triggered = airflow.trigger(demo.hours[1])
+
+    def backfilled() -> str | None:
+        new = (run for run in airflow.runs(demo.hours[0]) if run["dag_run_id"] not in known)
+        return next((run["dag_run_id"] for run in new), None)
+
+    run_ids = [triggered, eventually(backfilled, within=60, what="the backfill's run")]
+    ended = [airflow.ended(run_id, within=600) for run_id in run_ids]
+
+    assert [run["state"] for run in ended] == ["success", "success"]
+    turns = sorted(turn(airflow, run_id) for run_id in run_ids)
+    assert turns[0][1] <= turns[1][0], "both held the turn at once"
+    assert lake.references()["main"] != hash_before, "nothing was published"
+    for table, rows in snapshot(lake, demo).items():
+        assert_frame_equal(rows, before[table])
+
+
+def turn(airflow: Airflow, run_id: str) -> tuple[datetime, datetime]:
+    """Return from when to when a run had the turn."""
+    tasks = {task["task_id"]: task for task in airflow.tasks(run_id)}
+    return (
+        datetime.fromisoformat(tasks["take_turn"]["end_date"]),
+        datetime.fromisoformat(tasks["publish"]["end_date"]),
+    )

@@ -1,0 +1,72 @@
+"""When is an hour closed, as the producers say?"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.orchestration.evidence import HourNotCoveredError, Progress, Standing, standing
+from include.orchestration.hours import Hour
+
+pytestmark = pytest.mark.unit
+
+HOUR = Hour(datetime(2026, 11, 20, 9, tzinfo=UTC))
+LIMIT = timedelta(minutes=10)
+BTC, DOGE = "coinbase/spot/BTC-USD", "coinbase/spot/DOGE-USD"
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 11, 20, hour, minute, tzinfo=UTC)
+
+
+SIX = at(6)
+
+
+def through(closed_through: datetime, *, covered_from: datetime = SIX) -> Progress:
+    return Progress(covered_from, closed_through)
+
+
+def test_an_hour_is_closed_when_every_product_is_closed_through_its_end():
+    progress = {BTC: through(at(10)), DOGE: through(at(10, 1))}
+
+    assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing()
+
+
+def test_an_hour_waits_for_a_product_that_is_behind():
+    progress = {BTC: through(at(10, 5)), DOGE: through(at(9, 59))}
+
+    assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing(waiting=(DOGE,))
+
+
+def test_an_hour_waits_for_a_product_that_was_never_heard_of():
+    assert standing({BTC: through(at(10))}, [BTC, DOGE], HOUR, LIMIT) == Standing(waiting=(DOGE,))
+
+
+def test_a_product_is_given_up_once_the_others_are_past_the_limit():
+    progress = {BTC: through(at(10, 10)), DOGE: through(at(9, 30))}
+
+    assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing(silent=(DOGE,))
+
+
+def test_nobody_is_given_up_while_nobody_speaks():
+    progress = {BTC: through(at(9, 30)), DOGE: through(at(9, 30))}
+
+    assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing(waiting=(BTC, DOGE))
+
+
+def test_a_product_that_was_followed_later_does_not_hold_the_hour_up():
+    progress = {BTC: through(at(12)), DOGE: through(at(12), covered_from=at(11))}
+
+    assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing(uncovered=(DOGE,))
+
+
+def test_an_hour_before_all_products_is_refused_with_the_first_time_that_is_covered():
+    progress = {BTC: through(at(12), covered_from=at(10)), DOGE: through(at(12), covered_from=at(11))}
+
+    with pytest.raises(HourNotCoveredError, match=r"followed from 2026-11-20T10:00Z on; fetch the history"):
+        standing(progress, [BTC, DOGE], HOUR, LIMIT)
+
+
+def test_a_product_that_is_no_longer_asked_for_is_not_waited_for():
+    progress = {BTC: through(at(10)), DOGE: through(at(7))}
+
+    assert standing(progress, [BTC], HOUR, LIMIT) == Standing()

@@ -1,0 +1,94 @@
+import threading
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+
+from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.offsets import EARLIEST, GroupOffsets, after_rows, has_begun, of_checkpoint
+
+pytestmark = pytest.mark.unit
+
+BATCH = 'v1\n{"batchWatermarkMs":0,"conf":{}}\n{"trades":{"0":%d,"1":7}}'
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Make a checkpoint as Spark lays it out: batches planned, batches finished."""
+
+    def make(planned, finished):
+        for folder, batches in (("offsets", planned), ("commits", finished)):
+            (tmp_path / folder).mkdir()
+            for batch in batches:
+                (tmp_path / folder / str(batch)).write_text(BATCH % (batch * 10))
+                (tmp_path / folder / f".{batch}.crc").touch()
+        return tmp_path
+
+    return make
+
+
+def test_a_batch_counts_once_it_is_finished_not_when_it_is_planned(checkpoint):
+    assert of_checkpoint(checkpoint(planned=(8, 9, 10), finished=(8, 9))) == {"trades": {0: 90, 1: 7}}
+
+
+def test_a_first_batch_that_was_cut_off_says_nothing_but_has_begun(checkpoint):
+    folder = checkpoint(planned=(0,), finished=())
+
+    assert of_checkpoint(folder) is None
+    assert has_begun(folder)
+
+
+def test_a_checkpoint_that_is_not_there_has_not_begun(tmp_path):
+    assert not has_begun(tmp_path / "lost")
+
+
+def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_unseen_one_begins():
+    assert after_rows([("trades", 0, 41), ("gone", 0, 5)], {"trades": 2}) == {"trades": {0: 42, 1: EARLIEST}}
+
+
+def test_offsets_survive_the_way_through_sparks_json():
+    there = {"trades": {0: 42, 1: EARLIEST}}
+
+    assert offsets.from_json(offsets.to_json(there)) == there
+
+
+class Broker:
+    """Refuses as often as it is told to, then takes offsets and remembers them."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        self.refusals = refusals
+        self.told: list[dict[int, int]] = []
+        self.was_told = threading.Event()
+
+    def alter_consumer_group_offsets(self, requests):
+        [request] = requests
+        answer: Future[ConsumerGroupTopicPartitions] = Future()
+        if self.refusals:
+            self.refusals -= 1
+            answer.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
+        else:
+            self.told.append({p.partition: p.offset for p in request.topic_partitions})
+            answer.set_result(request)
+            self.was_told.set()
+        return {request.group_id: answer}
+
+
+def test_what_the_broker_refuses_is_told_again():
+    broker = Broker(refusals=2)
+    groups = GroupOffsets(broker, retry_after=0.01)
+
+    groups.tell("bronze.trades", {"trades": {0: 5}})
+
+    assert broker.was_told.wait(5)
+    groups.close()
+    assert broker.told == [{0: 5}]
+
+
+def test_closing_tells_what_is_untold():
+    broker = Broker()
+    groups = GroupOffsets(broker)
+
+    groups.tell("bronze.trades", {"trades": {0: 5}})
+    groups.close()
+
+    assert broker.told[-1] == {0: 5}

@@ -1,0 +1,221 @@
+import base64
+from datetime import UTC, datetime
+
+import pytest
+from pyspark.sql import types as T
+
+from include.contracts import bronze
+from spark_apps.bronze_writer.transforms import TABLE_OF_TOPIC, dead_letters, readable
+from tests.unit.spark_apps.conftest import as_dicts
+
+pytestmark = pytest.mark.unit
+
+MATCH = (
+    b'{"type":"match","trade_id":865127782,"maker_order_id":"6d3b","taker_order_id":"f1c0","side":"buy",'
+    b'"size":"0.00004147","price":"116827.85","product_id":"BTC-USD","sequence":110614077300,'
+    b'"time":"2025-08-22T20:11:30.012637Z"}'
+)
+REST = b'{"time":"2016-05-12T15:04:30.98Z","trade_id":8408114,"price":"453.30000000","size":"0.04000000","side":"buy"}'
+TICKER = (
+    b'{"type":"ticker","sequence":116733349195,"product_id":"BTC-USD","price":"87981.14","volume_24h":"13615.85264230",'
+    b'"best_bid":"87981.13","best_ask":"87981.14","side":"buy","time":"2025-11-25T07:00:00.019483Z",'
+    b'"trade_id":910978571,"last_size":"0.00036295"}'
+)
+PROGRESS = (
+    b'{"venue":"coinbase","market":"spot","product_id":"BTC-USD","covered_from":"2026-11-20T09:00:00.000000Z",'
+    b'"closed_through":"2026-11-20T12:00:00.251063Z","last_trade_id":null}'
+)
+GAP = (
+    b'{"kind":"gap","venue":"coinbase","market":"spot","product_id":"BTC-USD","reason":"trade 9 came next after 6",'
+    b'"first_missing_id":7,"last_missing_id":8,"state":"repaired","at":"2026-11-20T12:00:00.000000Z"}'
+)
+HEADERS = {"source": "ws", "frame_index": "0", "received_at": "1732093200123456", "venue": "coinbase", "market": "spot"}
+RECEIVED = "2024-11-20 09:00:00.123456"
+KAFKA_TIME = datetime(2026, 11, 20, 9, 0, 1, tzinfo=UTC)
+
+KAFKA = T.StructType(
+    [
+        T.StructField("key", T.BinaryType()),
+        T.StructField("value", T.BinaryType()),
+        T.StructField("topic", T.StringType()),
+        T.StructField("partition", T.IntegerType()),
+        T.StructField("offset", T.LongType()),
+        T.StructField("timestamp", T.TimestampType()),
+        T.StructField(
+            "headers",
+            T.ArrayType(T.StructType([T.StructField("key", T.StringType()), T.StructField("value", T.BinaryType())])),
+        ),
+    ]
+)
+
+
+@pytest.fixture
+def kafka(spark):
+    """Make a frame as Spark's Kafka source gives it; offsets count up from 0."""
+
+    def make(*values, topic="coinbase.raw.trades", key=b"BTC-USD", headers=HEADERS):
+        pairs = [(name, text.encode()) for name, text in headers.items()] if headers is not None else None
+        return spark.createDataFrame(
+            [(key, value, topic, 2, offset, KAFKA_TIME, pairs) for offset, value in enumerate(values)], KAFKA
+        )
+
+    return make
+
+
+def only(frame, *names):
+    [row] = as_dicts(frame, *names)
+    return row
+
+
+def test_a_match_becomes_a_row_with_its_words_untouched(kafka):
+    assert only(readable(kafka(MATCH), bronze.TRADES)) == {
+        "_ingested_at": RECEIVED,
+        "_raw_payload": MATCH.decode(),
+        "_kafka_topic": "coinbase.raw.trades",
+        "_kafka_partition": 2,
+        "_kafka_offset": 0,
+        "_kafka_time": "2026-11-20 09:00:01",
+        "_source": "ws",
+        "_frame_index": 0,
+        "venue": "coinbase",
+        "market": "spot",
+        "product_id": "BTC-USD",
+        "trade_id": "865127782",
+        "sequence": 865127782,
+        "price": "116827.85",
+        "size": "0.00004147",
+        "side": "buy",
+        "time": "2025-08-22T20:11:30.012637Z",
+    }
+
+
+def test_a_trade_from_rest_takes_its_product_from_the_key(kafka):
+    row = only(
+        readable(kafka(REST, headers=HEADERS | {"source": "rest"}), bronze.TRADES), "product_id", "time", "_source"
+    )
+
+    assert row == {"product_id": "BTC-USD", "time": "2016-05-12T15:04:30.98Z", "_source": "rest"}
+
+
+def test_a_ticker_keeps_bid_ask_and_volume_as_text(kafka):
+    row = only(
+        readable(kafka(TICKER, topic="coinbase.raw.tickers"), bronze.TICKERS), "best_bid", "best_ask", "volume_24h"
+    )
+
+    assert row == {"best_bid": "87981.13", "best_ask": "87981.14", "volume_24h": "13615.85264230"}
+
+
+def test_progress_is_typed_and_may_have_seen_no_trade(kafka):
+    frame = kafka(PROGRESS, topic="ingestion.progress", key=b"coinbase/spot/BTC-USD", headers={"received_at": "1"})
+
+    assert only(
+        readable(frame, bronze.INGESTION_PROGRESS), "product_id", "covered_from", "closed_through", "last_trade_id"
+    ) == {
+        "product_id": "BTC-USD",
+        "covered_from": "2026-11-20 09:00:00",
+        "closed_through": "2026-11-20 12:00:00.251063",
+        "last_trade_id": None,
+    }
+
+
+def test_an_event_of_a_whole_connection_has_no_product_though_it_has_a_key(kafka):
+    frame = kafka(
+        GAP.replace(b'"BTC-USD"', b"null"), topic="ingestion.events", key=b"coinbase/spot", headers={"received_at": "1"}
+    )
+
+    assert only(readable(frame, bronze.INGESTION_EVENTS), "product_id", "reason") == {
+        "product_id": None,
+        "reason": "trade 9 came next after 6",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "no value"),
+        (b"", "not one JSON object"),
+        (b'{"trade_id":1', "not one JSON object"),
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b'{"trade_id":1,"product_id":"\xed\xa0\x80"}', "not UTF-8"),
+        (b'[{"trade_id":1}]', "not one JSON object"),
+        (b'{"trade_id":1}{"trade_id":2}', "not one JSON object"),
+        (b'{"trade_id":1}],[{}', "not one JSON object"),
+        (b'{"trade_id":1} and more', "not one JSON object"),
+        (b"{'trade_id':1}", "not one JSON object"),
+        (b'"match"', "not one JSON object"),
+        (b"null", "not one JSON object"),
+        (b"{}", "no readable trade_id"),
+        (b'{"trade_id":null}', "no readable trade_id"),
+    ],
+)
+def test_what_is_no_trade_is_a_dead_letter_with_the_reason_and_its_bytes(kafka, value, reason):
+    frame = kafka(value)
+
+    assert readable(frame, bronze.TRADES).isEmpty()
+    letter = only(dead_letters(frame), "reason", "_raw_bytes_base64", "_kafka_offset", "_ingested_at")
+    assert letter == {
+        "reason": reason,
+        "_raw_bytes_base64": base64.b64encode(value or b"").decode(),
+        "_kafka_offset": 0,
+        "_ingested_at": RECEIVED,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(HEADERS))
+def test_a_trade_without_one_of_the_producers_headers_is_a_dead_letter(kafka, name):
+    frame = kafka(MATCH, headers={key: text for key, text in HEADERS.items() if key != name})
+    column = {"received_at": "_ingested_at", "source": "_source", "frame_index": "_frame_index"}.get(name, name)
+
+    assert readable(frame, bronze.TRADES).isEmpty()
+    assert only(dead_letters(frame), "reason") == {"reason": f"no readable {column}"}
+
+
+def test_a_record_with_no_header_at_all_is_dated_by_kafka(kafka):
+    assert only(dead_letters(kafka(MATCH, headers=None)), "_ingested_at", "venue") == {
+        "_ingested_at": "2026-11-20 09:00:01",
+        "venue": None,
+    }
+
+
+def test_long_bytes_are_kept_on_one_line(kafka):
+    value = b"x" * 500
+
+    assert only(dead_letters(kafka(value)), "_raw_bytes_base64") == {
+        "_raw_bytes_base64": base64.b64encode(value).decode()
+    }
+
+
+def test_a_letter_from_the_producer_keeps_the_producers_reason(kafka):
+    letters = dead_letters(kafka(MATCH, topic="coinbase.dlq", headers=HEADERS | {"reason": "unknown type"}))
+
+    assert only(letters, "reason", "venue", "_kafka_topic") == {
+        "reason": "unknown type",
+        "venue": "coinbase",
+        "_kafka_topic": "coinbase.dlq",
+    }
+
+
+def test_a_price_that_json_numbers_would_change_is_not_taken_for_what_was_received(kafka):
+    frame = kafka(MATCH.replace(b'"116827.85"', b"0.00000001"), MATCH.replace(b'"116827.85"', b"116827.85"))
+
+    assert as_dicts(readable(frame, bronze.TRADES), "price") == [{"price": "116827.85"}, {"price": None}]
+
+
+def test_a_trade_with_garbage_for_a_price_is_a_row_all_the_same(kafka):
+    frame = kafka(MATCH.replace(b"116827.85", b"abc"))
+
+    assert only(readable(frame, bronze.TRADES), "price") == {"price": "abc"}
+    assert dead_letters(frame).isEmpty()
+
+
+@pytest.mark.parametrize("topic", sorted(TABLE_OF_TOPIC))
+def test_every_offset_of_a_topic_is_exactly_one_row_or_one_dead_letter(kafka, topic):
+    values = (MATCH, REST, TICKER, PROGRESS, GAP, None, b"", b"{}", b"[]", b"\xff", b'{"products":[]}')
+    frame = kafka(*values, topic=topic)
+
+    offsets = [
+        row["_kafka_offset"]
+        for rows in (readable(frame, TABLE_OF_TOPIC[topic]), dead_letters(frame))
+        for row in rows.select("_kafka_offset").collect()
+    ]
+    assert sorted(offsets) == list(range(len(values)))

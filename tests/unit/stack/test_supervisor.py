@@ -1,0 +1,75 @@
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from supervisor.datatypes import dict_of_key_value_pairs
+from supervisor.options import ServerOptions
+
+from include.settings import Settings
+from stack.java import Java
+from stack.layout import SOCKET_NAME_LIMIT, Layout, inherited, supervisor_socket
+from stack.service import Service
+from stack.supervisor import configuration, quoted
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """The layout of a stack."""
+    java = Java(tmp_path / "jdk", 21)
+    return Layout(Settings(state_dir=tmp_path / "state", tools_dir=tmp_path), java, java)
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "", "a,b=c", "it's", '{"a":"b, c"}', "100%", "/a/b:/c", "http://127.0.0.1:1/x?y=z", "a;b #c"]
+)
+def test_supervisord_reads_a_value_as_it_was(value: str):
+    assert dict_of_key_value_pairs(f"A={quoted(value)},B='x'".replace("%%", "%")) == {"A": value, "B": "x"}
+
+
+@pytest.mark.parametrize("value", ["both ' and \"", "two\nlines"])
+def test_a_value_that_supervisord_cannot_read_is_refused(value: str):
+    with pytest.raises(ValueError, match="cannot be given"):
+        quoted(value)
+
+
+def test_supervisord_reads_the_services_as_they_are(layout: Layout, tmp_path: Path):
+    layout.logs.mkdir(parents=True)
+    layout.run.mkdir(parents=True)
+    command = ("/bin/true", "a b", "100%", "it's")
+    service = Service("kafka", "", command, lambda: True, environment={"A": "b c"}, stop_signal="INT", stop_seconds=7)
+    path = tmp_path / "supervisord.conf"
+    path.write_text(configuration(layout, [service], {"kafka": "abc"}))
+
+    options = ServerOptions()
+    options.realize(["-c", str(path)])
+    (group,) = options.process_group_configs
+    (program,) = group.process_configs
+
+    assert program.name == "kafka"
+    assert shlex.split(program.command) == list(command)
+    assert program.environment["A"] == "b c"
+    assert program.environment["LAKE_SERVICE"] == "kafka"
+    assert program.environment["LAKE_STATE_DIR"] == str(layout.state)
+    assert (program.autostart, program.stopasgroup, program.killasgroup) == (False, True, True)
+    assert (program.stopwaitsecs, program.stdout_logfile) == (7, str(layout.logs / "kafka.log"))
+
+
+def test_the_socket_lies_in_the_state_folder():
+    assert supervisor_socket(Path("/state")) == Path("/state/run/supervisor.sock")
+
+
+def test_the_socket_of_a_long_state_folder_lies_where_its_name_is_short_enough():
+    one, other = (supervisor_socket(Path("/" + letter * 200)) for letter in "ab")
+
+    assert len(os.fsencode(one)) <= SOCKET_NAME_LIMIT
+    assert one != other
+    assert one == supervisor_socket(Path("/" + "a" * 200))
+
+
+def test_a_service_does_not_see_what_another_airflow_or_spark_is_told():
+    shell = {"HOME": "/home", "AIRFLOW_HOME": "/x", "SPARK_HOME": "/x", "PYTHONPATH": "/x", "https_proxy": "p"}
+
+    assert inherited(shell) == {"HOME": "/home", "https_proxy": "p"}
