@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from include.contracts import TOPICS
 from include.contracts.topics import PROGRESS
@@ -43,26 +42,32 @@ def lags(kafka: Endpoint) -> list[Lag]:
     Raises:
         KafkaException: If the broker does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": kafka.address, "log_level": 0})
-    there = admin.list_topics(timeout=SECONDS).topics
     found = []
     for topic in TOPICS:
-        if topic.consumer_group is None or topic.name not in there:
-            continue
-        partitions = [TopicPartition(topic.name, partition) for partition in there[topic.name].partitions]
-        ends = {
-            place.partition: future.result(timeout=SECONDS).offset
-            for place, future in admin.list_offsets({place: OffsetSpec.latest() for place in partitions}).items()
-        }
-        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(topic.consumer_group, partitions)])
-        committed = {
-            place.partition: place.offset
-            for place in asked[topic.consumer_group].result(timeout=SECONDS).topic_partitions
-            if place.offset >= 0
-        }
-        behind = sum(end - committed.get(partition, 0) for partition, end in ends.items()) if committed else None
-        found.append(Lag(topic.name, topic.consumer_group, sum(ends.values()), behind))
+        if topic.consumer_group is not None:
+            lag = _lag(kafka, topic.name, topic.consumer_group)
+            found += [lag] if lag is not None else []
     return found
+
+
+def _lag(kafka: Endpoint, topic: str, group: str) -> Lag | None:
+    """Return how far a group is behind on a topic; None if there is no such topic.
+
+    Asks as the group's consumer, which neither joins it nor commits. The admin client's own questions end in callbacks
+    on its threads, and a client that is freed while one is under way takes the process with it.
+    """
+    consumer = _consumer(kafka, group)
+    try:
+        partitions = _partitions(consumer, topic)
+        if not partitions:
+            return None
+        places = consumer.committed(partitions, timeout=SECONDS)
+        committed = {place.partition: place.offset for place in places if place.offset >= 0}
+        ends = {place.partition: consumer.get_watermark_offsets(place, timeout=SECONDS)[1] for place in partitions}
+    finally:
+        consumer.close()
+    behind = sum(end - committed.get(partition, 0) for partition, end in ends.items()) if committed else None
+    return Lag(topic, group, sum(ends.values()), behind)
 
 
 def progress(kafka: Endpoint) -> list[Progress]:
@@ -84,24 +89,13 @@ def progress(kafka: Endpoint) -> list[Progress]:
 
 def _records(kafka: Endpoint, topic: str) -> Iterator[bytes]:
     """Read a topic from its beginning to the end that it has now."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka.address,
-            "group.id": f"stack-{uuid.uuid4()}",
-            "enable.auto.commit": False,
-            "enable.partition.eof": False,
-            "log_level": 0,
-        }
-    )
+    consumer = _consumer(kafka, f"stack-{uuid.uuid4()}")
     try:
-        metadata = consumer.list_topics(topic, timeout=SECONDS).topics[topic]
-        if metadata.error is not None:
-            return
         open_ends = {}
-        for partition in metadata.partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
+        for place in _partitions(consumer, topic):
+            low, high = consumer.get_watermark_offsets(place, timeout=SECONDS)
             if high > low:
-                open_ends[partition] = high
+                open_ends[place.partition] = high
         consumer.assign([TopicPartition(topic, partition, 0) for partition in open_ends])
         while open_ends:
             message = consumer.poll(SECONDS)
@@ -117,3 +111,16 @@ def _records(kafka: Endpoint, topic: str) -> Iterator[bytes]:
                 open_ends.pop(partition, None)
     finally:
         consumer.close()
+
+
+def _consumer(kafka: Endpoint, group: str) -> Consumer:
+    """Open a consumer that commits nothing."""
+    return Consumer(
+        {"bootstrap.servers": kafka.address, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+    )
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    """List the partitions of a topic; none if there is no such topic."""
+    metadata = consumer.list_topics(topic, timeout=SECONDS).topics[topic]
+    return [] if metadata.error is not None else [TopicPartition(topic, number) for number in metadata.partitions]

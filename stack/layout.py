@@ -79,6 +79,8 @@ class Layout:
             "SPARK_LOCAL_IP": self.settings.thrift.host,
             # glibc's arenas cost each JVM some hundred megabytes.
             "MALLOC_ARENA_MAX": "2",
+            # A process that renames itself would overwrite the variables by which it is known as ours.
+            "SPT_NOENV": "1",
             "TZ": "UTC",
             "DO_NOT_TRACK": "1",
         }

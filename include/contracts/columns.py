@@ -66,7 +66,10 @@ CLOSED_THROUGH = Column(
 )
 COVERED_FROM = Column("covered_from", TIMESTAMP, "The exchange time from which this product has been followed.")
 LAST_TRADE_ID = Column(
-    "last_trade_id", LONG, "Every id up to this one is settled: acknowledged or unavailable; null if none was seen.", required=False
+    "last_trade_id",
+    LONG,
+    "Every id up to this one is settled: acknowledged or unavailable; null if none was seen.",
+    required=False,
 )
 FIRST_MISSING_ID = Column("first_missing_id", LONG, "The first trade id of the hole.")
 LAST_MISSING_ID = Column("last_missing_id", LONG, "The last trade id of the hole.")

@@ -45,6 +45,9 @@ def gold_models(settings: Settings, *, group_id: str) -> DbtTaskGroup:
             "vars": {"hour": "{{ dag_run.partition_key }}"},
             "env": {
                 "LAKE_REF": BRANCH,
+                # Within the task's own copy of the project: tasks side by side would write over each other's artefacts,
+                # and over the manifest from which the DAG is drawn.
+                "DBT_TARGET_PATH": "target",
                 "LAKE_THRIFT__HOST": settings.thrift.host,
                 "LAKE_THRIFT__PORT": str(settings.thrift.port),
             },

@@ -32,6 +32,8 @@ SETTLED: tuple[tuple[Topic, str], ...] = (
     (topics.COINBASE_TRADES, bronze.DEAD_LETTERS.full_name),
     (topics.COINBASE_DEAD_LETTERS, bronze.DEAD_LETTERS.full_name),
     (topics.PROGRESS, bronze.INGESTION_PROGRESS.full_name),
+    # How a gap ended is told before the progress that passes it: without it the ledger would change with a rebuild.
+    (topics.EVENTS, bronze.INGESTION_EVENTS.full_name),
 )
 """What must be in Bronze before an hour is made from it: topics, and the group that says how far a table is in them.
 

@@ -6,19 +6,21 @@ the DAG is parsed, which is in every task. This one judges a whole layer in one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.contracts.table import Layer
+from include.contracts.table import Layer, Table
 from include.orchestration import alerts
 from include.orchestration.hours import Hour
 from include.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from include.quality.judgement import Verdict
 
 
@@ -34,7 +36,7 @@ class QualityGate(BaseOperator):
     """Judges a layer's hour by its contracts and by what ties it to the layer before.
 
     Each verdict is kept in `ops.gate_results`, also when the gate blocks. The result is, by table, its rows, a hash of
-    its content and the rules that it was warned of.
+    its content, the verdict and the rules that it was warned of.
 
     Args:
         layer: The layer to judge.
@@ -57,7 +59,7 @@ class QualityGate(BaseOperator):
         """
         from include.orchestration import gate_results, hour_frames
         from include.quality import GATES
-        from include.quality.judgement import Outcome, fingerprint, frame_name, judge
+        from include.quality.judgement import Outcome, judge
         from include.renderers import gx
 
         gx.quieten()
@@ -87,15 +89,26 @@ class QualityGate(BaseOperator):
         if warned:
             summary = f"{self.layer} of {hour} goes on with {len(warned)} warnings"
             alerts.warn(context, summary, branch=self.branch, findings=_findings(warned))
-        return {
-            table.full_name: {
-                "rows": frames[frame_name(table)].num_rows,
-                # Bronze is never rebuilt, so nobody compares it.
-                "content_hash": None if self.layer is Layer.BRONZE else fingerprint(frames[frame_name(table)]),
-                "warnings": [verdict.rule_id for verdict in warned if verdict.table == table.full_name],
-            }
-            for table in tables
+        return _results(tables, frames, warned)
+
+
+def _results(
+    tables: Sequence[Table], frames: Mapping[str, pa.Table], warned: Sequence[Verdict]
+) -> dict[str, dict[str, Any]]:
+    from include.quality.judgement import Outcome, fingerprint, frame_name
+
+    results = {}
+    for table in tables:
+        frame = frames[frame_name(table)]
+        warnings = [verdict.rule_id for verdict in warned if verdict.table == table.full_name]
+        results[table.full_name] = {
+            "rows": frame.num_rows,
+            # Bronze is never rebuilt, so nobody compares it.
+            "content_hash": None if table.layer is Layer.BRONZE else fingerprint(frame),
+            "verdict": str(Outcome.WARN if warnings else Outcome.PASS),
+            "warnings": warnings,
         }
+    return results
 
 
 def _failure(layer: Layer, hour: Hour, branch: str, blocked: Sequence[Verdict]) -> GateFailedError:

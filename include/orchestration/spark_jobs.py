@@ -10,7 +10,7 @@ from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
-NICENESS = 10
+NICENESS = 5
 """The stream, which the market does not wait for, goes before the hour's job."""
 STOP_S = 10.0
 

@@ -89,8 +89,7 @@ class Lake:
         start, end = (f"timestamp '{moment:%Y-%m-%d %H:%M:%S}+00:00'" for moment in (hour, hour + HOUR))
         within = f"{table.hour_column} >= {start} and {table.hour_column} < {end}"
         count = rows.count()
-        if not self.read(table).where(within).isEmpty():
-            self._spark.sql(f"delete from {self._name(table)} where {within}")
+        self._spark.sql(f"delete from {self._name(table)} where {within}")
         if count:
             rows.writeTo(self._name(table)).append()
         return count
