@@ -42,6 +42,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(layout.logs / "airflow"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(layout.logs / "airflow" / "dag_processor"),
+        "AIRFLOW__COSMOS__CACHE_DIR": str(home / "cosmos"),
         "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(
             {"lake": {"dir": str(layout.state / "dbt"), "index": "index.html", "name": "dbt docs"}},
             separators=(",", ":"),

@@ -68,7 +68,7 @@ def demo(recording: Path, request: pytest.FixtureRequest) -> Iterator[Demo]:
             process.kill()
         if failed or down.returncode or left:
             stack.keep_logs("stack")
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=True)
     assert down.returncode == 0, down.stdout
     assert names == [], "`down` left processes"
 

@@ -71,15 +71,20 @@ def _column(column: Column) -> dict[str, Yaml]:
 
 
 def _data_tests(table: Table) -> list[Yaml]:
-    def test(kind: str, promise: str, description: str, arguments: Mapping[str, Yaml]) -> Yaml:
-        named = {"name": f"{table.name}_{promise}", "description": description}
-        return {kind: {**named, "arguments": {**arguments, **_window(table)}}}
-
-    required = [column.name for column in table.columns if column.required]
+    required: list[Yaml] = [
+        {"id": f"{column.name}_present", "condition": f"{column.name} IS NOT NULL"}
+        for column in table.columns
+        if column.required
+    ]
+    rules: list[Yaml] = [{"id": rule.id, "condition": rule.condition} for rule in table.rules]
     return [
-        test("never_null", "never_null", "required columns are there", {"columns": required}),
-        test("unique_together", "grain", "a row is there once", {"columns": table.grain}),
-        *(test("keeps_rule", rule.id, rule.description, {"condition": rule.condition}) for rule in table.rules),
+        {
+            "keeps_contract": {
+                "name": f"{table.name}_keeps_its_contract",
+                "description": "A row is there once, required columns are there, and every row keeps every rule.",
+                "arguments": {"grain": table.grain, "promises": [*required, *rules], **_window(table)},
+            }
+        }
     ]
 
 

@@ -25,15 +25,13 @@ class Airflow:
     settings: Settings
 
     @cached_property
-    def _http(self) -> httpx.Client:
-        url = self.settings.airflow.url
+    def _token(self) -> str:
         secret = self.settings.airflow_password
         assert secret is not None, "the stack has made no password for Airflow"
         credentials = {"username": "admin", "password": secret.get_secret_value()}
-        answer = httpx.post(f"{url}/auth/token", json=credentials, timeout=60)
+        answer = httpx.post(f"{self.settings.airflow.url}/auth/token", json=credentials, timeout=60)
         answer.raise_for_status()
-        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-        return httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=60)
+        return str(answer.json()["access_token"])
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         """Make one request.
@@ -41,7 +39,9 @@ class Airflow:
         Raises:
             httpx.HTTPStatusError: If Airflow refuses it.
         """
-        answer = self._http.request(method, path, **request)
+        url = f"{self.settings.airflow.url}/api/v2{path}"
+        headers = {"Authorization": f"Bearer {self._token}"}
+        answer = httpx.request(method, url, headers=headers, timeout=60, **request)
         if answer.is_error:
             raise httpx.HTTPStatusError(
                 f"{method} {path}: {answer.status_code} {answer.text}", request=answer.request, response=answer

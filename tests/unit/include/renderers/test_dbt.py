@@ -70,32 +70,26 @@ def test_a_run_replaces_the_hour_the_day_or_all_of_a_table(models: dict[str, dic
     assert windows["price_latest"] is None
 
 
-def test_the_grain_the_required_columns_and_each_rule_of_a_table_are_tests(models: dict[str, dict]):
-    window = {"column": "date", "unit": "day"}
+def test_the_grain_the_required_columns_and_each_rule_of_a_table_are_one_test(models: dict[str, dict]):
+    (test,) = models["price_latest"]["data_tests"]
 
-    def arguments(test: dict) -> tuple[str, str, dict]:
-        ((kind, given),) = test.items()
-        return kind, given["name"], given["arguments"]
+    assert test["keeps_contract"]["arguments"] == {
+        "grain": ["venue", "market", "product_id"],
+        "promises": [
+            {"id": "venue_present", "condition": "venue IS NOT NULL"},
+            {"id": "market_present", "condition": "market IS NOT NULL"},
+            {"id": "product_id_present", "condition": "product_id IS NOT NULL"},
+            {"id": "price_present", "condition": "price IS NOT NULL"},
+            {"id": "updated_at_present", "condition": "updated_at IS NOT NULL"},
+            {"id": "price_positive", "condition": "price > 0"},
+        ],
+    }
 
-    assert [arguments(test) for test in models["daily_metrics"]["data_tests"]] == [
-        (
-            "never_null",
-            "daily_metrics_never_null",
-            {
-                "columns": ["venue", "market", "product_id", "date", "total_volume", "total_trades"],
-                "window": window,
-            },
-        ),
-        (
-            "unique_together",
-            "daily_metrics_grain",
-            {"columns": ["venue", "market", "product_id", "date"], "window": window},
-        ),
-        *(
-            ("keeps_rule", f"daily_metrics_{rule.id}", {"condition": rule.condition, "window": window})
-            for rule in gold.DAILY_METRICS.rules
-        ),
-    ]
+
+def test_a_table_is_tested_in_the_window_that_a_run_replaces(models: dict[str, dict]):
+    (test,) = models["daily_metrics"]["data_tests"]
+
+    assert test["keeps_contract"]["arguments"]["window"] == {"column": "date", "unit": "day"}
 
 
 def test_a_view_has_a_contract_but_no_tests_of_rows(models: dict[str, dict]):
