@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from include.settings import CHECKOUT, Endpoint, Settings
-from stack import console, database, jars, probes, standard
+from stack import console, database, jars, java, probes, standard
 from stack.failures import StackError
 from stack.layout import Layout, revealed
 from stack.service import Service
@@ -174,6 +174,7 @@ def thrift(layout: Layout) -> Service:
         ),
         probes.thrift(endpoint),
         after=("nessie", "bucket"),
+        environment=java.ONE_COMPILER,
         reads=("spark",),
         ports=(endpoint,),
         prepare=lambda: layout.data("spark").mkdir(parents=True, exist_ok=True),
