@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +18,9 @@ from stack.probes import here
 
 DAG = "trades_hourly"
 SECONDS = 15.0
+RETRY_SECONDS = 2.0
+PATIENCE_SECONDS = 120.0
+"""How long a question is asked again: on a small machine the hour's own work keeps the console waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,17 @@ class AirflowView:
             request.add_header("Content-Type", "application/json")
         else:
             request.add_header("Authorization", f"Bearer {self._token}")
-        try:
-            with here(request, timeout=SECONDS) as response:
-                answer: dict[str, Any] = json.load(response)
-                return answer
-        except urllib.error.HTTPError:
-            raise
-        except OSError as error:
-            raise StackError(f"Airflow does not answer at {self._root} ({error}): run `make doctor`.") from error
+        asked_at = time.monotonic()
+        while True:
+            try:
+                with here(request, timeout=SECONDS) as response:
+                    answer: dict[str, Any] = json.load(response)
+                    return answer
+            except urllib.error.HTTPError:
+                raise
+            except OSError as error:
+                if time.monotonic() - asked_at > PATIENCE_SECONDS:
+                    raise StackError(
+                        f"Airflow does not answer at {self._root} ({error}): run `make doctor`."
+                    ) from error
+                time.sleep(RETRY_SECONDS)

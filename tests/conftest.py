@@ -22,6 +22,7 @@ from tests.truth.tape import HOUR, Tape, hour_of
 COMMITTED_RECORDING = CHECKOUT / "stack" / "replica" / "recording" / "coinbase-2025-11-25T05.csv.zst"
 STORY = (
     "test_whole_path",
+    "test_dbt_project",
     "test_rebuild",
     "test_airflow_page",
     "test_demo_again",
@@ -59,6 +60,9 @@ def demo(recording: Path, request: pytest.FixtureRequest) -> Iterator[Demo]:
         start = stack.settings.first_hour
         assert start is not None
         yield Demo(stack, first.stdout, tuple(start + n * HOUR for n in range(3)))
+    except Exception:
+        stack.keep_logs("stack")
+        raise
     finally:
         failed = request.session.testsfailed > 0
         down = stack.command("down", timeout=180)
