@@ -35,6 +35,7 @@ def gold_models(settings: Settings, *, group_id: str) -> DbtTaskGroup:
             dbt_deps=False,
             exclude=["path:analyses"],
             normalize_task_id=_model_name,
+            normalize_task_display_name=_model_name,
             # Cosmos would announce tables before they are published.
             emit_datasets=False,
         ),
