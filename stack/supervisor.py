@@ -224,10 +224,9 @@ class Supervisor:
             psutil.Process(pid).wait(timeout=60)
 
     def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - each method answers in its own shape
-        proxy = xmlrpc.client.ServerProxy(
-            "http://localhost", transport=SupervisorTransport(None, None, f"unix://{self._socket}")
-        )
-        return getattr(proxy.supervisor, method)(*arguments)
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
 
 def processes_of(state_dir: Path) -> list[psutil.Process]:

@@ -33,16 +33,17 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 SECONDS = 180
 """How long the rest of the hour takes: long enough for every restart, whatever the minute."""
+ENOUGH_TRADES = 3000
 BAD_FEED = (
-    {"kind": "skip", "chance": 0.002, "count": 3, "times": None},
+    {"kind": "skip", "chance": 0.004, "count": 3, "times": None},
     {"kind": "repeat", "chance": 0.01, "copies": 2, "times": None},
     {"kind": "reorder", "chance": 0.005, "count": 4, "times": None},
-    {"kind": "broken", "chance": 0.002, "times": None},
-    {"kind": "broken", "chance": 0.002, "times": None, "instead": True},
-    {"kind": "unknown", "chance": 0.002, "times": None},
+    {"kind": "broken", "chance": 0.004, "times": None},
+    {"kind": "broken", "chance": 0.004, "times": None, "instead": True},
+    {"kind": "unknown", "chance": 0.004, "times": None},
 )
 BAD_CONNECTIONS = (
-    {"kind": "drop", "chance": 0.0005, "times": 4},
+    {"kind": "drop", "chance": 0.002, "times": 4},
     {"kind": "too_many_requests", "chance": 0.2, "times": None},
     {"kind": "failure", "chance": 0.1, "times": None},
 )
@@ -66,8 +67,11 @@ class Fire:
 def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
     """Let everything go wrong until the hour is over, and wait until Bronze has it."""
     exchange = Exchange(stack)
-    began = exchange.now()
-    hour = hour_of(began)
+    now = exchange.now()
+    hour = hour_of(now)
+    if not is_busy(tape, now, hour + HOUR):
+        hour += HOUR
+    began = max(now, hour)
     left = hour + HOUR - began
 
     def past(share: float) -> None:
@@ -75,6 +79,7 @@ def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
         eventually(lambda: exchange.now() >= moment, within=2 * SECONDS, what=f"{moment} on the exchange", every=0.5)
 
     with exchange.hurrying(max(1.0, left.total_seconds() / SECONDS)):
+        past(0.0)
         exchange.misbehave(*BAD_FEED, seed=3)
         past(0.3)
         exchange.behave()
@@ -127,7 +132,7 @@ def test_the_dead_letters_are_the_broken_frames_byte_for_byte(fire: Fire, lake: 
     found = Counter(base64.b64decode(raw).decode() for raw in letters["_raw_bytes_base64"])
 
     assert found == Counter(broken["frame"] for broken in fire.injected["broken"])
-    assert letters["reason"].str.len_chars().min() > 0
+    assert (letters["reason"] != "").all()
 
 
 def test_the_hour_is_published_exactly(fire: Fire, airflow: Airflow, lake: Lake, tape: Tape):
@@ -149,6 +154,16 @@ def test_the_hour_is_published_exactly(fire: Fire, airflow: Airflow, lake: Lake,
     ledger = lake.rows("silver.trade_gaps", EqualTo("hour_start", low)).sort("product_id", "first_missing_id")
     truth = frame_like(tables.trade_gaps(tape, PRODUCTS, fire.hour, fire.end, known_by=fire.end), ledger)
     assert_frame_equal(ledger.select(truth.columns), truth)
+
+
+def is_busy(tape: Tape, start: datetime, end: datetime) -> bool:
+    """Whether enough is traded while each kind of fault is armed that all are sure to strike: recordings have holes."""
+
+    def traded(since: float, until: float) -> int:
+        low, high = start + since * (end - start), start + until * (end - start)
+        return sum(len(tape.trades(product, low, high)) for product in tape.products)
+
+    return min(traded(0.0, 0.3), traded(0.35, 0.9)) >= ENOUGH_TRADES
 
 
 def kill(stack: RunningStack, service: str, *, whole: bool = False) -> None:
@@ -186,9 +201,5 @@ def offsets_of(lake: Lake) -> dict[int, list[int]]:
     columns = ("_kafka_topic", "_kafka_partition", "_kafka_offset")
     rows = pl.concat([lake.rows(table, columns=columns) for table in ("bronze.trades", "bronze.dead_letters")])
     rows = rows.filter(pl.col("_kafka_topic") == "coinbase.raw.trades").sort("_kafka_offset")
-    return {
-        partition: offsets.to_list()
-        for partition, offsets in rows.group_by("_kafka_partition", maintain_order=True)
-        .agg("_kafka_offset")
-        .iter_rows()
-    }
+    by_partition = rows.group_by("_kafka_partition", maintain_order=True).agg("_kafka_offset")
+    return dict(by_partition.iter_rows())
