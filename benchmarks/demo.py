@@ -47,11 +47,12 @@ class Memory:
     def sample(self) -> Counter[str]:
         """Return the bytes of each service now; what the hour's tasks start counts to Airflow's scheduler."""
         services: Counter[str] = Counter()
+        names: dict[int, str] = {}
         for process in self.stack.processes():
             try:
-                services[variable(process, "LAKE_SERVICE") or "supervisor and commands"] += (
-                    process.memory_full_info().pss
-                )
+                inherited = names.get(process.ppid(), "supervisor and commands")
+                name = names[process.pid] = variable(process, "LAKE_SERVICE") or inherited
+                services[name] += process.memory_full_info().pss
             except psutil.NoSuchProcess:
                 continue
         return services

@@ -91,8 +91,13 @@ class RunningStack:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Return every process of this stack that lives, whoever started it."""
-        return [process for process in psutil.process_iter() if self._owns(process)]
+        """Return every process of this stack that lives, parents first, whoever started it."""
+        own: dict[int, psutil.Process] = {}
+        for process in sorted(psutil.process_iter(["ppid", "create_time"]), key=lambda each: each.info["create_time"]):
+            # PostgreSQL's processes write over their environment, so they are known by their parent.
+            if process.info["ppid"] in own or variable(process, "LAKE_STATE_DIR") == str(self.state):
+                own[process.pid] = process
+        return list(own.values())
 
     @cached_property
     def supervisor(self) -> Supervisor:
@@ -120,9 +125,6 @@ class RunningStack:
             elif source.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
-
-    def _owns(self, process: psutil.Process) -> bool:
-        return variable(process, "LAKE_STATE_DIR") == str(self.state)
 
 
 def variable(process: psutil.Process, name: str) -> str | None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 from polars.testing import assert_frame_equal
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
@@ -44,8 +46,8 @@ BAD_FEED = (
 )
 BAD_CONNECTIONS = (
     {"kind": "drop", "chance": 0.002, "times": 4},
-    {"kind": "too_many_requests", "chance": 0.2, "times": None},
-    {"kind": "failure", "chance": 0.1, "times": None},
+    {"kind": "too_many_requests", "chance": 0.4, "times": None},
+    {"kind": "failure", "chance": 0.3, "times": None},
 )
 
 
@@ -85,11 +87,17 @@ def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
         exchange.behave()
         past(0.35)
         exchange.misbehave(*BAD_CONNECTIONS, seed=4)
+        held = kafka.committed("bronze.trades", "coinbase.raw.trades")
         kill(stack, "bronze-writer")
         past(0.5)
         kill(stack, "producer-coinbase")
         past(0.6)
         kill(stack, "producer-coinbase")
+        eventually(
+            lambda: kafka.committed("bronze.trades", "coinbase.raw.trades") != held,
+            within=SECONDS,
+            what="the new writer to write",
+        )
         kill(stack, "bronze-writer", whole=True)
         past(0.9)
         exchange.behave()
@@ -170,7 +178,8 @@ def kill(stack: RunningStack, service: str, *, whole: bool = False) -> None:
     """End a service with SIGKILL, its main process or all of them, and wait until the supervisor runs another."""
     victim = stack.process(service)
     for process in [*(victim.children(recursive=True) if whole else []), victim]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # one that ended by itself meanwhile
+            process.kill()
 
     def is_replaced() -> bool:
         return stack.supervisor.process(service).pid not in (0, victim.pid)
