@@ -133,8 +133,8 @@ def test_trades_that_the_feed_left_out_come_from_rest(fire: Fire, lake: Lake):
     repaired = lake.rows("bronze.trades", EqualTo("_source", "rest"), columns=["product_id", "trade_id"])
 
     assert skipped <= set(stored.iter_rows())
-    # A skipped trade that is a product's newest when the producer connects again comes once more as its last match.
-    assert len(skipped - set(repaired.iter_rows())) <= len({product for product, _ in skipped})
+    # The recording repeats one frame in a hundred: where only the repeat was skipped, the trade came by the feed.
+    assert len(skipped & set(repaired.iter_rows())) > 0.9 * len(skipped)
 
 
 def test_the_dead_letters_are_the_broken_frames_byte_for_byte(fire: Fire, lake: Lake):
