@@ -151,8 +151,8 @@ def migrate_airflow(layout: Layout, password: str) -> None:
 
 def run_dbt(layout: Layout, *words: str) -> None:
     """Run one command of dbt over the project."""
-    environment = layout.environment() | console.dbt_environment(layout)
-    _run(layout, [str(layout.bin / "dbt"), *words, "--vars", "{hour: '2000-01-01T00'}"], environment, "dbt")
+    environment = layout.environment() | console.dbt_environment(layout) | {"LAKE_HOUR": "2000-01-01T00"}
+    _run(layout, [str(layout.bin / "dbt"), *words], environment, "dbt")
 
 
 def dbt_sources() -> str:

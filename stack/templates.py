@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
@@ -37,9 +39,12 @@ def render(source: Path, names: Iterable[str], values: Mapping[str, str], folder
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file as a whole; never is there a moment in which others could read it."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    beside.touch(mode=PRIVATE)
-    beside.write_text(text)
-    beside.replace(path)
+    """Replace a file as a whole; never is there a moment in which others could read it. Safe beside itself."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

@@ -43,8 +43,8 @@ def gold_models(settings: Settings, *, group_id: str) -> DbtTaskGroup:
         operator_args={
             "install_deps": False,
             "append_env": True,
-            "vars": {"hour": "{{ dag_run.partition_key }}"},
             "env": {
+                "LAKE_HOUR": "{{ dag_run.partition_key }}",
                 "LAKE_REF": BRANCH,
                 # Within the task's own copy of the project: tasks side by side would write over each other's artefacts,
                 # and over the manifest from which the DAG is drawn.

@@ -84,8 +84,10 @@ class Lake:
         Two commits, delete and append, on a branch that nobody reads before it is merged. The bounds are literals, so
         that only the hour's files are touched: dropped whole where they hold nothing else, which is the usual case, or
         rewritten after a compaction, when Iceberg's overwrite by filter would be refused.
+
+        Args:
+            rows: Best persisted: they are counted first, so that nothing is committed for none.
         """
-        rows = rows.persist()
         start, end = (f"timestamp '{moment:%Y-%m-%d %H:%M:%S}+00:00'" for moment in (hour, hour + HOUR))
         within = f"{table.hour_column} >= {start} and {table.hour_column} < {end}"
         count = rows.count()
@@ -152,9 +154,9 @@ def build(lake: Lake, job: Job) -> dict[str, int]:
     gaps = transforms.trade_gaps(judged, followed, events, hour, since, until).persist()
     tables = {
         silver.TRADES: trades,
-        silver.TRADES_QUARANTINE: transforms.quarantine(judged, hour),
+        silver.TRADES_QUARANTINE: transforms.quarantine(judged, hour),  # from rows that are persisted, and few
         silver.TRADE_GAPS: gaps,
-        silver.PRODUCT_HOURS: transforms.product_hours(trades, gaps, followed, hour),
+        silver.PRODUCT_HOURS: transforms.product_hours(trades, gaps, followed, hour).persist(),
     }
     return {table.full_name: lake.replace(table, hour, rows) for table, rows in tables.items()}
 

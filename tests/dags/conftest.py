@@ -55,3 +55,13 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 def bare_bag(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """Load the DAGs of a stack that was never initialised."""
     return describe(tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="session")
+def preloading(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """What a task's process imports beyond what it is forked with."""
+    state = tmp_path_factory.mktemp("state")
+    result = state / "preloading.json"
+    script, configuration = Path(__file__).parent / "preloading.py", CHECKOUT / "airflow" / "airflow.cfg"
+    run(sys.executable, str(script), str(configuration), str(CHECKOUT / "dags"), str(result), state=state)
+    return dict(json.loads(result.read_text()))

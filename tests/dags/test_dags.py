@@ -36,6 +36,14 @@ def test_parsing_imports_nothing_heavy(bag: Bag):
     assert bag["loaded"] == []
 
 
+def test_a_task_is_forked_with_the_libraries_that_it_needs_and_without_code_that_is_edited(preloading: Bag):
+    assert preloading == {
+        "start_method": "forkserver",
+        "preloaded_ours": ["include.orchestration.preloaded"],
+        "late": [],
+    }
+
+
 def test_without_a_manifest_the_import_error_says_what_to_run(bare_bag: Bag):
     (error,) = bare_bag["import_errors"].values()
     assert "manifest.json is missing; run `python -m stack init`" in error

@@ -1,15 +1,19 @@
 {#- The hour that a run builds, as literals: Iceberg skips files only by bounds that it can read in the statement. -#}
 
+{% macro hour_key() -%}
+    {#-
+        The hour to build, as in LAKE_HOUR; empty if none is given. It is read while something is executed and not while
+        the project is parsed: another hour is no reason to parse all of it again, as another value of --vars would be.
+    -#}
+    {{ return(env_var('LAKE_HOUR', '') if execute else '1970-01-01T00') }}
+{%- endmacro %}
+
 {% macro hour() -%}
     {#- The start of the hour to build, as a Python datetime; there must be one once anything is executed. -#}
-    {%- set key = var('hour', none) -%}
-    {%- if key is none and not execute -%}
-        {%- set key = '1970-01-01T00' -%}
-    {%- endif -%}
-    {%- if key is none or not modules.re.fullmatch('\\d{4}-\\d{2}-\\d{2}T([01]\\d|2[0-3])', key) -%}
+    {%- set key = hour_key() -%}
+    {%- if not modules.re.fullmatch('\\d{4}-\\d{2}-\\d{2}T([01]\\d|2[0-3])', key) -%}
         {{ exceptions.raise_compiler_error(
-            "the variable hour must name an hour like 2026-11-20T09, not " ~ key
-            ~ ": pass --vars '{hour: 2026-11-20T09}'"
+            "LAKE_HOUR must name an hour, as in `LAKE_HOUR=2026-11-20T09 dbt build`, not '" ~ key ~ "'"
         ) }}
     {%- endif -%}
     {{ return(modules.datetime.datetime.strptime(key, '%Y-%m-%dT%H')) }}

@@ -1,4 +1,5 @@
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,15 @@ def test_a_private_file_that_others_could_read_is_replaced_by_one_that_they_cann
     write_private(path, "x")
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_private_file_written_by_several_at_once_is_whole_and_nothing_is_left_beside_it(tmp_path: Path):
+    path = tmp_path / "passwords.json"
+    texts = [str(number) * 10_000 for number in range(8)]
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        for _ in range(20):
+            list(pool.map(lambda text: write_private(path, text), texts))
+
+    assert path.read_text() in texts
+    assert list(tmp_path.iterdir()) == [path]
