@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -194,7 +195,7 @@ class Feed:
             self._pauses.reset()
         if ack.success:
             return []
-        words = ack.ret_msg.replace(",", " ").replace(".", " ").replace(":", " ").split()
+        words = re.findall(r"\w+", ack.ret_msg)
         refused = next((name for name in self._products if name in words or name == ack.req_id), None)
         log.error("the exchange refuses", extra={"reason": ack.ret_msg, "symbol": refused})
         if refused is not None and refused not in self._refused:
