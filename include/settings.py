@@ -190,6 +190,15 @@ class Settings(BaseSettings):
         return {market: chosen for market, chosen in symbols.items() if chosen}
 
     @property
+    def followed(self) -> tuple[tuple[str, str, str], ...]:
+        """Venue, market and product of all that is to be followed."""
+        coinbase = tuple(("coinbase", "spot", product) for product in self.products)
+        if not self.follow_bybit:
+            return coinbase
+        markets = self.bybit_symbols.items()
+        return coinbase + tuple(("bybit", market, symbol) for market, symbols in markets for symbol in symbols)
+
+    @property
     def alerts_file(self) -> Path:
         """Where every alert is appended, one JSON object a line."""
         return self.state_dir / "alerts.ndjson"
