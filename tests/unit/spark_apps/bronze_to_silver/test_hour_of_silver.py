@@ -319,6 +319,19 @@ def test_an_hour_is_closed_if_the_product_was_followed_from_its_start_to_its_end
     assert row == {"is_closed": is_closed}
 
 
+@pytest.mark.parametrize(
+    ("records", "is_closed"),
+    [
+        ((progress(at(20)), progress(TEN, covered_from=at(30))), False),
+        ((progress(TEN), progress(at(1, hour=10), covered_from=at(0.5, hour=10))), True),
+        ((progress(at(59, hour=8)), progress(TEN, covered_from=at(59.5, hour=8))), True),
+    ],
+    ids=["broken within the hour", "broken after it", "broken before it"],
+)
+def test_an_hour_is_not_closed_if_the_product_was_followed_with_a_break_in_it(evidence, records, is_closed):
+    assert only(evidence(*records), "is_closed") == {"is_closed": is_closed}
+
+
 def test_a_product_that_is_followed_only_since_the_hour_was_over_is_no_part_of_it(evidence):
     assert evidence(progress(at(0, hour=11), covered_from=TEN)).isEmpty()
 
