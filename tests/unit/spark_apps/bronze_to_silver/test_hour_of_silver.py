@@ -323,8 +323,8 @@ def test_an_hour_is_closed_if_the_product_was_followed_from_its_start_to_its_end
     ("records", "is_closed"),
     [
         ((progress(at(20)), progress(TEN, covered_from=at(30))), False),
-        ((progress(TEN), progress(at(1, hour=10), covered_from=at(0.5, hour=10))), True),
-        ((progress(at(59, hour=8)), progress(TEN, covered_from=at(59.5, hour=8))), True),
+        ((progress(TEN), progress(at(1, hour=10), covered_from=at(0, 0.5, hour=10))), True),
+        ((progress(at(59, hour=8)), progress(TEN, covered_from=at(59, 30, hour=8))), True),
     ],
     ids=["broken within the hour", "broken after it", "broken before it"],
 )
