@@ -75,8 +75,6 @@ class Settings(BaseSettings):
     thrift: Endpoint = _at(10000)
     spark_ui: Endpoint = _at(8090)
     airflow: Endpoint = _at(8081)
-    airflow_worker_log: Endpoint = _at(8793)
-    airflow_triggerer_log: Endpoint = _at(8794)
     replica: Endpoint = _at(8765)
     producer_metrics: Endpoint = _at(9400)
     trino: Endpoint = _at(8082)
@@ -103,6 +101,9 @@ class Settings(BaseSettings):
     """How long an hour waits for a silent product before it is let through as `gap`, with an alert."""
     bronze_interval: timedelta = timedelta(seconds=10)
     """Time between two commits of the trades stream to Bronze."""
+
+    failed_branches_kept: timedelta = timedelta(days=14)
+    """How long the branch of an attempt that was not published stays for inspection."""
 
     # Alerts
     alert_urls: Annotated[tuple[str, ...], NoDecode] = ()

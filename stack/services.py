@@ -149,6 +149,8 @@ def nessie(layout: Layout) -> Service:
         probes.http(f"{settings.nessie_api}/config"),
         reads=("nessie",),
         ports=(settings.nessie, settings.nessie_management),
+        # After a kill it goes through its store before it answers.
+        patience=300,
         prepare=lambda: layout.data("nessie").mkdir(parents=True, exist_ok=True),
     )  # fmt: skip
 

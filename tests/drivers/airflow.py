@@ -62,17 +62,6 @@ class Airflow:
         request = {"partition_key": hour.strftime(KEY), "logical_date": None}
         return str(self.call("POST", f"/dags/{DAG}/dagRuns", json=request)["dag_run_id"])
 
-    def backfill(self, first: datetime, last: datetime) -> int:
-        """Start a backfill of all hours from the first to the last, published ones included, and return its id."""
-        request = {
-            "dag_id": DAG,
-            "from_date": first.isoformat(),
-            "to_date": last.isoformat(),
-            "reprocess_behavior": "completed",
-            "max_active_runs": 1,
-        }
-        return int(self.call("POST", "/backfills", json=request)["id"])
-
     def ended(self, run_id: str, *, within: float) -> dict[str, Any]:
         """Wait until a run has ended and return it.
 
