@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     coinbase_live_ws: str = "wss://ws-feed.exchange.coinbase.com"
     coinbase_live_rest: str = "https://api.exchange.coinbase.com"
 
+    # Supervision
+    supervision_round: timedelta = timedelta(minutes=10)
+    """How long one run of the supervisor watches the ingestion before the next one reports."""
+    stall_limit: timedelta = timedelta(seconds=90)
+    """How long a service of the ingestion may stand still, with work before it, until it is restarted."""
+
     # The hour
     late_after: timedelta = timedelta(minutes=5)
     """A trade of the live feed that arrives later than this after its exchange time is marked late."""
