@@ -29,6 +29,7 @@ STORY = (
     "test_demo_again",
     "test_bad_input",
     "test_gate",
+    "test_supervision",
     "test_hour_under_fire",
 )
 """The modules that share the stack, those that look before those that break; all others come first."""
@@ -65,6 +66,8 @@ def demo(recording: Path, chat: Webhook, request: pytest.FixtureRequest) -> Iter
         "LAKE_RECORDING": str(recording),
         "LAKE_PRODUCTS": ",".join(PRODUCTS),
         "LAKE_ALERT_URLS": chat.apprise_url,
+        "LAKE_STALL_LIMIT": "45",
+        "LAKE_SUPERVISION_ROUND": "180",
     }
     stack = RunningStack(state, choices)
     try:

@@ -48,10 +48,34 @@ class Airflow:
             )
         return dict(answer.json()) if answer.content else {}
 
+    def runs_of(self, dag: str) -> list[dict[str, Any]]:
+        """Return the runs of any DAG, newest first."""
+        found = self.call("GET", f"/dags/{dag}/dagRuns", params={"limit": 100, "order_by": "-run_after"})
+        return list(found["dag_runs"])
+
+    def do(self, dag: str, conf: dict[str, Any], *, within: float) -> dict[str, Any]:
+        """Run a DAG by hand with what its form would say, and return the run when it has ended."""
+        request = {"logical_date": None, "conf": conf}
+        run_id = self.call("POST", f"/dags/{dag}/dagRuns", json=request)["dag_run_id"]
+
+        def look() -> dict[str, Any] | None:
+            run = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run_id, safe='')}")
+            return run if run["state"] in ENDED else None
+
+        return eventually(look, within=within, what=f"the end of {dag} {run_id}", every=2)
+
+    def newest_event(self, asset: str) -> dict[str, Any] | None:
+        """Return what the newest event of an asset tells; None before the first."""
+        known = self.call("GET", "/assets", params={"name_pattern": asset})["assets"]
+        if not known:
+            return None
+        asked = {"asset_id": known[0]["id"], "order_by": "-timestamp", "limit": 1}
+        events = self.call("GET", "/assets/events", params=asked)["asset_events"]
+        return dict(events[0]["extra"]) if events else None
+
     def runs(self, hour: datetime | None = None) -> list[dict[str, Any]]:
         """Return the runs of the hourly DAG, newest first; of one hour if that is given."""
-        found = self.call("GET", f"/dags/{DAG}/dagRuns", params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
-        return [run for run in found if hour is None or run["partition_key"] == hour.strftime(KEY)]
+        return [run for run in self.runs_of(DAG) if hour is None or run["partition_key"] == hour.strftime(KEY)]
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return one run."""
