@@ -177,7 +177,7 @@ class HourWatch:
                 return None
             # Taken after the hour was closed: whatever it holds lies before these.
             self._ends = end_offsets(self._admin, {topic for topic, _ in SETTLED})
-        missing = _behind(self._admin, self._ends)
+        missing = behind(self._admin, self._ends)
         if missing:
             self.status = f"{self.hour} is closed; Bronze still has to commit {missing}"
             return None
@@ -284,11 +284,17 @@ def committed_offsets(admin: AdminClient, topic: Topic, group: str) -> dict[int,
     return {done.partition: max(done.offset, 0) for done in answer.topic_partitions or ()}
 
 
-def _behind(admin: AdminClient, ends: Offsets) -> str:
-    """Say which records before `ends` the Bronze writer has not committed yet; empty if none."""
-    behind = []
+def behind(admin: AdminClient, ends: Offsets) -> str:
+    """Say which records before `ends` the Bronze writer has not committed yet; empty if none.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    late = []
     for topic, group in SETTLED:
+        if topic.name not in ends:
+            continue
         for part, done in committed_offsets(admin, topic, group).items():
             if (lag := ends[topic.name][part] - done) > 0:
-                behind.append(f"{lag} records of {topic.name}/{part} to {group}")
-    return ", ".join(behind)
+                late.append(f"{lag} records of {topic.name}/{part} to {group}")
+    return ", ".join(late)

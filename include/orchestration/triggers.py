@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from include.orchestration import ingestion
 from include.orchestration import turn as turns
-from include.orchestration.evidence import HourNotCoveredError, hour_watch
+from include.orchestration.evidence import HourNotCoveredError, behind, hour_watch
 from include.orchestration.hours import Hour
 from include.orchestration.nessie import Nessie
 from include.settings import Settings
@@ -159,6 +159,40 @@ class HealthTrigger(BaseTrigger):
             dag_id=self.dag_id, run_ids=[self.run_id], task_ids=tasks, states=OVER
         )
         return bool(count)
+
+
+class SettledTrigger(BaseTrigger):
+    """Waits until Bronze has the records of some topics before given offsets.
+
+    Args:
+        ends: By topic and partition, the latter as text: JSON has no other keys.
+    """
+
+    def __init__(self, ends: dict[str, dict[str, int]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ends = ends
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and its arguments."""
+        return f"{__name__}.{type(self).__name__}", {"ends": self.ends}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event when all of them are committed."""
+        admin = AdminClient({"bootstrap.servers": Settings.load().kafka.address, "log_level": 0})
+        ends = {topic: {int(part): end for part, end in parts.items()} for topic, parts in self.ends.items()}
+        said = ""
+        while True:
+            try:
+                status = await asyncio.to_thread(behind, admin, ends)
+            except KafkaException as error:
+                status = f"Kafka does not answer: {error}"
+            if not status:
+                yield TriggerEvent({"kind": "settled"})
+                return
+            if status != said:
+                self.log.info("Bronze still has to commit %s", status)
+                said = status
+            await asyncio.sleep(POLL_S)
 
 
 class DrainTrigger(BaseTrigger):

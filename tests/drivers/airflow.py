@@ -119,6 +119,11 @@ class Airflow:
         path = f"/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances"
         return list(self.call("GET", path, params={"limit": 200})["task_instances"])
 
+    def result_of(self, run_id: str, task_id: str) -> Any:
+        """Return what a task of a run gave as its result."""
+        path = f"/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", path, params={"deserialize": True})["value"]
+
     def task_ids(self) -> set[str]:
         """Return the ids of the DAG's tasks."""
         return {task["task_id"] for task in self.call("GET", f"/dags/{DAG}/tasks")["tasks"]}
