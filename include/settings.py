@@ -106,7 +106,9 @@ class Settings(BaseSettings):
     silence_limit: timedelta = timedelta(minutes=10)
     """How long an hour waits for a silent product before it is let through as `gap`, with an alert."""
     bronze_interval: timedelta = timedelta(seconds=10)
-    """Time between two commits of the trades stream to Bronze."""
+    """Time between two commits to Bronze of what hours wait for."""
+    bronze_quiet_interval: timedelta = timedelta(minutes=1)
+    """Time between two commits of the rest: tickers, the exchange's status."""
 
     failed_branches_kept: timedelta = timedelta(days=14)
     """How long the branch of an attempt that was not published stays for inspection."""

@@ -66,8 +66,8 @@ def demo(recording: Path, chat: Webhook, request: pytest.FixtureRequest) -> Iter
         "LAKE_RECORDING": str(recording),
         "LAKE_PRODUCTS": ",".join(PRODUCTS),
         "LAKE_ALERT_URLS": chat.apprise_url,
-        "LAKE_STALL_LIMIT": "45",
-        "LAKE_SUPERVISION_ROUND": "180",
+        "LAKE_STALL_LIMIT": "PT45S",
+        "LAKE_SUPERVISION_ROUND": "PT3M",
     }
     stack = RunningStack(state, choices)
     try:

@@ -30,6 +30,7 @@ class Topic:
         key: What a record's key is; records of one key keep their order.
         compacted: Whether only the newest record of each key is kept.
         consumer_group: The group to which the Bronze writer commits how far it has come; None if it does not read it.
+        is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Topic:
     retention: timedelta
     compacted: bool = False
     consumer_group: str | None = None
+    is_awaited: bool = True
 
 
 COINBASE_TRADES = Topic(
@@ -47,11 +49,11 @@ COINBASE_TRADES = Topic(
 )  # fmt: skip
 COINBASE_TICKERS = Topic(
     "coinbase.raw.tickers", "Tickers as received.", "product_id", 4, timedelta(days=7),
-    consumer_group="bronze.tickers",
+    consumer_group="bronze.tickers", is_awaited=False,
 )  # fmt: skip
 COINBASE_STATUS = Topic(
     "coinbase.raw.status", "The exchange's list of products and currencies.", "venue", 1, timedelta(days=7),
-    consumer_group="bronze.exchange_status",
+    consumer_group="bronze.exchange_status", is_awaited=False,
 )  # fmt: skip
 COINBASE_DEAD_LETTERS = Topic(
     "coinbase.dlq", "Frames that could not be read, as received, with the reason.", "venue", 1, timedelta(days=30),

@@ -71,24 +71,29 @@ class Stillness:
         self._clock = clock
         self._seen: dict[str, tuple[object, float]] = {}
 
-    def is_too_long(self, name: str, value: object) -> bool:
-        """Take note of a thing's value; return whether it has had it for longer than the limit."""
+    def is_too_long(self, name: str, value: object, besides: timedelta = timedelta(0)) -> bool:
+        """Take note of a thing's value; return whether it has had it for longer than the limit.
+
+        Args:
+            besides: What this thing may take longer than others.
+        """
         now = self._clock()
         if name not in self._seen or self._seen[name][0] != value:
             self._seen[name] = (value, now)
-        return now - self._seen[name][1] > self._limit
+        return now - self._seen[name][1] > self._limit + besides.total_seconds()
 
 
 class LagCheck:
     """Does the Bronze writer come on while records wait for it? How many wait is told, and is no fault by itself.
 
     Args:
-        bootstrap: The broker, `host:port`.
-        limit: How long records may wait without any being committed.
+        settings: With the broker, and how often the writer commits.
+        limit: How long records may wait beyond that without any being committed.
     """
 
-    def __init__(self, bootstrap: str, limit: timedelta) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    def __init__(self, settings: Settings, limit: timedelta) -> None:
+        self._settings = settings
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
         self._still = Stillness(limit)
 
     def look(self) -> Reading:
@@ -103,7 +108,8 @@ class LagCheck:
             done = committed_offsets(self._admin, topic, group)
             behind[topic.name] = sum(max(end - done[part], 0) for part, end in ends.items())
             # While nothing waits, standing still is no fault: the value then changes with the time.
-            if self._still.is_too_long(group, sorted(done.items()) if behind[topic.name] else object()):
+            interval = self._settings.bronze_interval if topic.is_awaited else self._settings.bronze_quiet_interval
+            if self._still.is_too_long(group, sorted(done.items()) if behind[topic.name] else object(), interval):
                 stuck.append(f"{behind[topic.name]} records of {topic.name}")
         troubles = (Trouble(WRITER, f"{', '.join(stuck)} wait and none is committed"),) if stuck else ()
         return Reading({"records_behind": behind}, troubles)
@@ -138,7 +144,8 @@ class CommitCheck:
         table = open_catalog(self._settings, self._settings.branch).load_table(bronze.TRADES.full_name)
         newest = table.current_snapshot()
         at = datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None
-        is_old = self._still.is_too_long(bronze.TRADES.full_name, at if waits else object())
+        interval = self._settings.bronze_interval
+        is_old = self._still.is_too_long(bronze.TRADES.full_name, at if waits else object(), interval)
         facts = {"last_commit": at.isoformat() if at else None}
         reason = f"trades wait, and the last commit to {bronze.TRADES.full_name} is of {at or 'never'}"
         return Reading(facts, (Trouble(WRITER, reason),) if is_old else ())
@@ -209,7 +216,7 @@ def check(name: str, settings: Settings) -> Check:
     """
     limit = settings.stall_limit
     made: dict[str, Callable[[], Check]] = {
-        "lag": lambda: LagCheck(settings.kafka.address, limit),
+        "lag": lambda: LagCheck(settings, limit),
         "commits": lambda: CommitCheck(settings, limit),
         "feeds": lambda: FeedCheck({"coinbase": settings.producer_metrics}, limit),
     }
