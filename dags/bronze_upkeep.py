@@ -1,7 +1,8 @@
 """### Upkeep of the streamed tables.
 
 The stream commits to Bronze every few seconds, so its tables gather snapshots and small files by the thousand. Each
-hour, between two hours of the market, this keeps them small; rows are never changed.
+hour, between two hours of the market, this keeps them small; rows are never changed. Branches of attempts that were not
+published are deleted once `LAKE_FAILED_BRANCHES_KEPT` (14 days) has passed.
 
 **When it fails**, nothing is lost and readers see what they saw: queries of Bronze only grow slower. The next run does
 what this one did not. If it fails again and again, its log names the table; see `docs/runbook.md`.
@@ -13,6 +14,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import CronTriggerTimetable, dag
 
 from include.orchestration.defaults import TASK_DEFAULTS
+from include.orchestration.publishing import forget_failed_attempts
 from include.orchestration.spark_jobs import stand_alone
 from include.settings import CHECKOUT
 
@@ -28,12 +30,13 @@ from include.settings import CHECKOUT
     default_args=TASK_DEFAULTS,
 )
 def bronze_upkeep() -> None:
-    """Order the only task."""
+    """Do both, in no order."""
     SparkSubmitOperator(
         task_id="keep_bronze_small",
         application=str(CHECKOUT / "spark_apps" / "bronze_upkeep" / "job.py"),
         pre_execute=stand_alone,
     )
+    forget_failed_attempts()
 
 
 bronze_upkeep()

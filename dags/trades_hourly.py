@@ -9,6 +9,7 @@ partition key: the rows come out the same.
 opened anew. If Bronze was at fault, clear from `gate_bronze`.
 
 - `wait_for_hour` waits long: a product or the Bronze writer is behind; the task's log says which.
+- `repair_gaps` failed: the exchange did not give what Bronze lacks; clear it to ask again.
 - `take_turn` waits: another run has the turn. It is given back when that run ends, however it ends.
 - a gate failed: it does not try again; see `ops.gate_results`, and `docs/runbook.md` under each task's name.
 - `publish` failed: something changed Silver or Gold without the turn.
@@ -26,6 +27,7 @@ from include.orchestration.defaults import TASK_DEFAULTS
 from include.orchestration.gates import QualityGate
 from include.orchestration.hours import KEY_FORMAT
 from include.orchestration.publishing import BRANCH, announce, give_turn_back, open_branch, publish
+from include.orchestration.repairing import RepairGaps
 from include.orchestration.schedule import first_run
 from include.orchestration.spark_jobs import stand_alone
 from include.orchestration.waiting import TakeTurn, WaitForHour
@@ -62,6 +64,7 @@ def trades_hourly() -> None:
 
     (
         WaitForHour(task_id="wait_for_hour")
+        >> RepairGaps(task_id="repair_gaps")
         >> turn
         >> branch
         >> QualityGate(task_id="gate_bronze", layer=Layer.BRONZE, branch=BRANCH)

@@ -75,8 +75,6 @@ class Settings(BaseSettings):
     thrift: Endpoint = _at(10000)
     spark_ui: Endpoint = _at(8090)
     airflow: Endpoint = _at(8081)
-    airflow_worker_log: Endpoint = _at(8793)
-    airflow_triggerer_log: Endpoint = _at(8794)
     replica: Endpoint = _at(8765)
     producer_metrics: Endpoint = _at(9400)
     bybit_metrics: Endpoint = _at(9401)
@@ -105,13 +103,24 @@ class Settings(BaseSettings):
     bybit_live_ws: str = "wss://stream.bybit.com/v5/public"
     """The root of Bybit's public feeds, of which each market has one."""
 
+    # Supervision
+    supervision_round: timedelta = timedelta(minutes=10)
+    """How long one run of the supervisor watches the ingestion before the next one reports."""
+    stall_limit: timedelta = timedelta(seconds=90)
+    """How long a service of the ingestion may stand still, with work before it, until it is restarted."""
+
     # The hour
     late_after: timedelta = timedelta(minutes=5)
     """A trade of the live feed that arrives later than this after its exchange time is marked late."""
     silence_limit: timedelta = timedelta(minutes=10)
     """How long an hour waits for a silent product before it is let through as `gap`, with an alert."""
     bronze_interval: timedelta = timedelta(seconds=10)
-    """Time between two commits of the trades stream to Bronze."""
+    """Time between two commits to Bronze of what hours wait for."""
+    bronze_quiet_interval: timedelta = timedelta(minutes=1)
+    """Time between two commits of the rest: tickers, the exchange's status."""
+
+    failed_branches_kept: timedelta = timedelta(days=14)
+    """How long the branch of an attempt that was not published stays for inspection."""
 
     # Alerts
     alert_urls: Annotated[tuple[str, ...], NoDecode] = ()

@@ -85,7 +85,8 @@ def create_bucket(settings: Settings) -> None:
 
 def topic_configuration(topic: Topic) -> dict[str, str]:
     """Return the configuration that a topic has."""
-    keeping = {"cleanup.policy": "compact"} if topic.compacted else {
+    # Only closed segments are compacted, small records take weeks to fill one, and watchers read all that is there.
+    keeping = {"cleanup.policy": "compact", "segment.ms": str(60 * 60 * 1000)} if topic.compacted else {
         "cleanup.policy": "delete",
         "retention.ms": str(int(topic.retention.total_seconds() * 1000)),
     }  # fmt: skip

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,6 @@ from include.settings import CHECKOUT, Settings
 from stack import jars
 from stack.java import Java
 
-SOCKET_NAME_LIMIT = 90
-"""Bytes that a Unix socket's path may have, less what supervisord appends while it binds."""
 FOREIGN = ("AIRFLOW_", "SPARK_", "PYSPARK_", "PYTHON", "JAVA_", "DBT_", "SUPERVISOR_", "CLASSPATH", "VIRTUAL_ENV")
 """Beginnings of variables of the user's shell that would change what a service does."""
 
@@ -143,12 +139,3 @@ def revealed(settings: Settings, secret: str) -> str:
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the part of a shell's environment that a command of the stack may see."""
     return {name: value for name, value in environment.items() if not name.startswith(FOREIGN)}
-
-
-def supervisor_socket(state_dir: Path) -> Path:
-    """Say where the supervisor listens: in the state folder, unless that path is too long for a socket."""
-    socket = state_dir / "run" / "supervisor.sock"
-    if len(os.fsencode(socket)) <= SOCKET_NAME_LIMIT:
-        return socket
-    digest = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"lake-{os.getuid()}-{digest}" / "supervisor.sock"

@@ -108,13 +108,16 @@ def format_kafka(java: tuple[str, ...], properties: Path, data: Path) -> None:
     """Make Kafka's data folder, unless it is there."""
     if (data / "meta.properties").exists():
         return
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    formatting = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", cluster]
-    done = subprocess.run(
-        [*java, *formatting, "--config", str(properties)], capture_output=True, text=True, check=False
-    )
+    formatting = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "--config", str(properties)]
+    named = ["--cluster-id", cluster_id(uuid.uuid4())]
+    done = subprocess.run([*java, *formatting, *named], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StackError(f"Kafka could not make its data folder {data}: {(done.stderr or done.stdout).strip()}")
+
+
+def cluster_id(number: uuid.UUID) -> str:
+    """Name a Kafka cluster: 22 characters of base64, of which the first is no dash: it would be read as an option."""
+    return base64.urlsafe_b64encode(bytes([number.bytes[0] & 0b0111_1111, *number.bytes[1:]])).decode().rstrip("=")
 
 
 def s3(layout: Layout) -> Service:
@@ -150,6 +153,8 @@ def nessie(layout: Layout) -> Service:
         probes.http(f"{settings.nessie_api}/config"),
         reads=("nessie",),
         ports=(settings.nessie, settings.nessie_management),
+        # After a kill it goes through its store before it answers.
+        patience=300,
         prepare=lambda: layout.data("nessie").mkdir(parents=True, exist_ok=True),
     )  # fmt: skip
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import psutil
 
+from include.process_manager import Process, State
 from include.settings import Settings
 from stack import lifecycle
 from stack.service import Service
-from stack.supervisor import Process, State, Supervisor
+from stack.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)

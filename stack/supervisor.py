@@ -8,22 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-import xmlrpc.client
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import psutil
-from supervisor.xmlrpc import SupervisorTransport
 
+from include.process_manager import ProcessManager, socket_of
 from include.settings import CHECKOUT
 from stack.failures import StackError
-from stack.layout import Layout, inherited, supervisor_socket
+from stack.layout import Layout, inherited
 from stack.service import Service
 from stack.templates import write_private
 
@@ -36,35 +30,6 @@ MARK = "LAKE_SERVICE"
 """The variable by which the processes of a stack are known, with LAKE_STATE_DIR saying of which stack."""
 
 
-class State(StrEnum):
-    """What supervisord says of a process."""
-
-    STOPPED = "STOPPED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    BACKOFF = "BACKOFF"
-    STOPPING = "STOPPING"
-    EXITED = "EXITED"
-    FATAL = "FATAL"
-    UNKNOWN = "UNKNOWN"
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A service as supervisord sees it."""
-
-    name: str
-    state: State
-    pid: int
-    started_at: int
-    trouble: str
-
-    @property
-    def is_up(self) -> bool:
-        """Whether supervisord runs it or is about to."""
-        return self.state in (State.STARTING, State.RUNNING, State.BACKOFF)
-
-
 def configuration(layout: Layout, services: Iterable[Service], fingerprints: Mapping[str, str]) -> str:
     """Write supervisord's configuration.
 
@@ -72,7 +37,7 @@ def configuration(layout: Layout, services: Iterable[Service], fingerprints: Map
         fingerprints: Service → hash of its rendered configuration; a changed one makes supervisord see a changed
             service, which is then started anew.
     """
-    socket = supervisor_socket(layout.state)
+    socket = socket_of(layout.state)
     sections = [
         f"[unix_http_server]\nfile={_plain(socket)}\nchmod=0700",
         "[supervisord]\n"
@@ -120,24 +85,13 @@ def _plain(path: Path) -> str:
     return _escaped(str(path))
 
 
-class Supervisor:
-    """The supervisord of one stack."""
+class Supervisor(ProcessManager):
+    """The supervisord of one stack: begun, configured and ended, besides what is asked of it while it runs."""
 
     def __init__(self, layout: Layout) -> None:
+        super().__init__(layout.state)
         self._layout = layout
-        self._socket = supervisor_socket(layout.state)
         self._conf = layout.conf("supervisord.conf")
-
-    @property
-    def is_running(self) -> bool:
-        """Whether supervisord answers."""
-        if not self._socket.exists():
-            return False
-        try:
-            self._call("getState")
-        except (OSError, HTTPException):
-            return False
-        return True
 
     def configure(self, services: Iterable[Service], fingerprints: Mapping[str, str]) -> None:
         """Write the configuration that the next `start` or `adopt` takes."""
@@ -152,10 +106,10 @@ class Supervisor:
         """
         for folder in (self._layout.run, self._layout.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._socket.parent.stat().st_uid != os.getuid():
-            raise StackError(f"{self._socket.parent} belongs to somebody else; choose a shorter LAKE_STATE_DIR.")
-        self._socket.unlink(missing_ok=True)
+        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise StackError(f"{self.socket.parent} belongs to somebody else; choose a shorter LAKE_STATE_DIR.")
+        self.socket.unlink(missing_ok=True)
         started = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)],
             env=self._environment(), cwd=CHECKOUT, capture_output=True, text=True, check=False,
@@ -174,59 +128,21 @@ class Supervisor:
 
     def adopt(self) -> list[str]:
         """Take over the written configuration and return the running services that it changed, now stopped."""
-        ((added, changed, removed),) = self._call("reloadConfig")
+        ((added, changed, removed),) = self.call("reloadConfig")
         were_up = [process.name for process in self.processes() if process.is_up]
         self.stop_all((*changed, *removed))
         for name in (*changed, *removed):
-            self._call("removeProcessGroup", name)
+            self.call("removeProcessGroup", name)
         for name in {*added, *changed}:
-            self._call("addProcessGroup", name)
+            self.call("addProcessGroup", name)
         return [name for name in changed if name in were_up]
-
-    def processes(self) -> list[Process]:
-        """List the services with what supervisord knows of them."""
-        return [
-            Process(info["name"], State(info["statename"]), info["pid"], info["start"], info["spawnerr"])
-            for info in self._call("getAllProcessInfo")
-        ]
-
-    def names_up(self) -> set[str]:
-        """Name the services that run or are about to; none if supervisord does not run."""
-        return {process.name for process in self.processes() if process.is_up} if self.is_running else set()
-
-    def process(self, name: str) -> Process:
-        """Return one service as supervisord sees it."""
-        info = self._call("getProcessInfo", name)
-        return Process(info["name"], State(info["statename"]), info["pid"], info["start"], info["spawnerr"])
-
-    def launch(self, name: str) -> None:
-        """Start a service, unless it is up."""
-        if not self.process(name).is_up:
-            self._call("startProcess", name, False)
-
-    def stop(self, name: str) -> None:
-        """Stop a service with all its processes and wait until it has ended."""
-        if self.process(name).state not in (State.STOPPED, State.EXITED, State.FATAL):
-            self._call("stopProcess", name, True)
-
-    def stop_all(self, names: Iterable[str]) -> None:
-        """Stop services side by side and wait until all have ended."""
-        names = list(names)
-        with ThreadPoolExecutor(max(len(names), 1)) as pool:
-            for stopped in [pool.submit(self.stop, name) for name in names]:
-                stopped.result()
 
     def shut_down(self) -> None:
         """End supervisord and wait until it is gone."""
-        pid: int = self._call("getPID")
-        self._call("shutdown")
+        pid: int = self.call("getPID")
+        self.call("shutdown")
         with suppress(psutil.NoSuchProcess):
             psutil.Process(pid).wait(timeout=60)
-
-    def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - each method answers in its own shape
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
-            return getattr(proxy.supervisor, method)(*arguments)
 
 
 def processes_of(state_dir: Path) -> list[psutil.Process]:

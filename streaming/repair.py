@@ -130,16 +130,22 @@ class Repairer:
         watch.end()
 
     async def _mend(self, owed: OwedGap) -> None:
-        """Fetch a gap's trades until all came, or the venue has shown that it does not have them."""
-        gap, found_at = owed.gap, time.monotonic()
-        if gap.missing:
-            await self._open(gap)
-            receipts = Receipts()
-            reason = await self._ask_until_settled(gap, owed.looks, receipts)
-            await receipts.all()
-            await self._end(gap, reason)
-            self._metrics.repair_seconds.observe(time.monotonic() - found_at)
+        if owed.gap.missing:
+            await self.mend(owed.gap, owed.looks)
         self._product.ended(owed)
+
+    async def mend(self, gap: Gap, looks: int = 0) -> None:
+        """Fetch a gap's trades until all came, or the venue has shown that it does not have them; tell how it ended.
+
+        Args:
+            looks: How often the venue's history has gone past the gap already.
+        """
+        found_at, receipts = time.monotonic(), Receipts()
+        await self._open(gap)
+        reason = await self._ask_until_settled(gap, looks, receipts)
+        await receipts.all()
+        await self._end(gap, reason)
+        self._metrics.repair_seconds.observe(time.monotonic() - found_at)
 
     async def _ask_until_settled(self, gap: Gap, looks: int, receipts: Receipts) -> str:
         """Ask REST again and again; return why what is still missing is given up, or how all came."""

@@ -93,6 +93,27 @@ async def service(
             log.info("stopped")
 
 
+@asynccontextmanager
+async def errand(settings: Settings, venue: str, topics: Iterable[Topic]) -> AsyncIterator[Service]:
+    """Run the surroundings of a short piece of work beside a venue's producer: without its lease and its metrics' port.
+
+    Raises:
+        RefusalError: If Kafka or a topic is not there, or Kafka has not acknowledged everything in the end.
+    """
+    name, metrics = f"errand-{venue}", Metrics(venue)
+    refused = settings.state_dir / "spool" / f"{name}.refused.ndjson"
+    delivery = Delivery(
+        settings.kafka.address, name, metrics, refused=lambda record, why: _keep_refused(refused, record, why)
+    )
+    await delivery.check(topic.name for topic in topics)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(delivery.run())
+        yield Service(settings, delivery, metrics, asyncio.Event())
+        if not await delivery.drain(DRAIN_SECONDS):
+            raise RefusalError(f"Kafka did not acknowledge {delivery.outstanding} records: do it again")
+        serving.cancel()
+
+
 def run(produce: Callable[[Settings], Coroutine[None, None, None]]) -> None:
     """Be a producer's process: exit with 0 when told to stop, else with one sentence that says what to do."""
     log_as_json()

@@ -15,6 +15,7 @@ from tests.drivers.demo import PRODUCTS, Demo
 from tests.drivers.kafka import Kafka
 from tests.drivers.lake import Lake
 from tests.drivers.running_stack import ARTEFACTS, RunningStack
+from tests.drivers.webhook import Webhook, webhook
 from tests.truth.recorder import EDGE_PRODUCT, edge_trades, write_recording
 from tests.truth.recording import read_recording
 from tests.truth.tape import HOUR, Tape, hour_of
@@ -28,6 +29,7 @@ STORY = (
     "test_demo_again",
     "test_bad_input",
     "test_gate",
+    "test_supervision",
     "test_hour_under_fire",
 )
 """The modules that share the stack, those that look before those that break; all others come first."""
@@ -49,11 +51,25 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo(recording: Path, request: pytest.FixtureRequest) -> Iterator[Demo]:
+def chat() -> Iterator[Webhook]:
+    """Where the stack sends its alerts, besides its own file and log."""
+    with webhook() as hook:
+        yield hook
+
+
+@pytest.fixture(scope="session")
+def demo(recording: Path, chat: Webhook, request: pytest.FixtureRequest) -> Iterator[Demo]:
     """A demo of the tests' own, beside whatever else runs here; afterwards not a process of it is left."""
     shutil.rmtree(ARTEFACTS, ignore_errors=True)
     state = CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}"
-    stack = RunningStack(state, {"LAKE_RECORDING": str(recording), "LAKE_PRODUCTS": ",".join(PRODUCTS)})
+    choices = {
+        "LAKE_RECORDING": str(recording),
+        "LAKE_PRODUCTS": ",".join(PRODUCTS),
+        "LAKE_ALERT_URLS": chat.apprise_url,
+        "LAKE_STALL_LIMIT": "PT45S",
+        "LAKE_SUPERVISION_ROUND": "PT3M",
+    }
+    stack = RunningStack(state, choices)
     try:
         first = stack.command("demo", timeout=DEMO_SECONDS)
         assert first.returncode == 0, first.stdout

@@ -43,6 +43,7 @@ class Topic:
             None if it does not read it.
         fields: What the venue calls a column of that table, where its name is another than ours.
         time_unit: How the venue writes its time.
+        is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Topic:
     consumer_group: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     time_unit: TimeUnit = TimeUnit.ISO
+    is_awaited: bool = True
 
 
 COINBASE_TRADES = Topic(
@@ -62,11 +64,11 @@ COINBASE_TRADES = Topic(
 )  # fmt: skip
 COINBASE_TICKERS = Topic(
     "coinbase.raw.tickers", "Tickers as received.", "product_id", 4, timedelta(days=7),
-    consumer_group="bronze.tickers",
+    consumer_group="bronze.tickers", is_awaited=False,
 )  # fmt: skip
 COINBASE_STATUS = Topic(
     "coinbase.raw.status", "The exchange's list of products and currencies.", "venue", 1, timedelta(days=7),
-    consumer_group="bronze.exchange_status",
+    consumer_group="bronze.exchange_status", is_awaited=False,
 )  # fmt: skip
 COINBASE_DEAD_LETTERS = Topic(
     "coinbase.dlq", "Frames that could not be read, as received, with the reason.", "venue", 1, timedelta(days=30),
@@ -87,7 +89,7 @@ BYBIT_TICKERS = Topic(
         "product_id": "symbol", "price": "lastPrice", "best_bid": "bid1Price", "best_ask": "ask1Price",
         "volume_24h": "volume24h", "time": "ts",
     },
-    time_unit=TimeUnit.MILLISECONDS,
+    time_unit=TimeUnit.MILLISECONDS, is_awaited=False,
 )  # fmt: skip
 BYBIT_DEAD_LETTERS = Topic(
     "bybit.dlq", "Frames, or trades of one, that could not be read, as received, with the reason.", "venue", 1,

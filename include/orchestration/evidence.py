@@ -178,8 +178,8 @@ class HourWatch:
                 self.status = f"{self.hour} is not closed yet: {waiting}"
                 return None
             # Taken after the hour was closed: whatever it holds lies before these.
-            self._ends = _end_offsets(self._admin, {topic for topic, _ in SETTLED})
-        missing = _behind(self._admin, self._ends)
+            self._ends = end_offsets(self._admin, {topic for topic, _ in SETTLED})
+        missing = behind(self._admin, self._ends)
         if missing:
             self.status = f"{self.hour} is closed; Bronze still has to commit {missing}"
             return None
@@ -262,7 +262,12 @@ class _TopicLog:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, silence))
 
 
-def _end_offsets(admin: AdminClient, of: Iterable[Topic]) -> Offsets:
+def end_offsets(admin: AdminClient, of: Iterable[Topic]) -> Offsets:
+    """Return the offset that each partition's next record will have.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
     asked = {TopicPartition(topic.name, part): OffsetSpec.latest() for topic in of for part in range(topic.partitions)}
     ends: Offsets = {}
     for partition, answer in admin.list_offsets(asked, request_timeout=ANSWER_S).items():
@@ -270,15 +275,29 @@ def _end_offsets(admin: AdminClient, of: Iterable[Topic]) -> Offsets:
     return ends
 
 
-def _behind(admin: AdminClient, ends: Offsets) -> str:
-    """Say which records before `ends` the Bronze writer has not committed yet; empty if none."""
-    behind = []
+def committed_offsets(admin: AdminClient, topic: Topic, group: str) -> dict[int, int]:
+    """Return, by partition, the offset before which a consumer group has taken every record of a topic.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic.name, part) for part in range(topic.partitions)])
+    answer = admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_S)[group].result(ANSWER_S)
+    # Without a commit the offset is negative.
+    return {done.partition: max(done.offset, 0) for done in answer.topic_partitions or ()}
+
+
+def behind(admin: AdminClient, ends: Offsets) -> str:
+    """Say which records before `ends` the Bronze writer has not committed yet; empty if none.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    late = []
     for topic, group in SETTLED:
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic.name, part) for part in ends[topic.name]])
-        answer = admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_S)[group].result(ANSWER_S)
-        for done in answer.topic_partitions or ():
-            # Without a commit the offset is negative; an empty partition needs none.
-            lag = ends[topic.name][done.partition] - max(done.offset, 0)
-            if lag > 0:
-                behind.append(f"{lag} records of {topic.name}/{done.partition} to {group}")
-    return ", ".join(behind)
+        if topic.name not in ends:
+            continue
+        for part, done in committed_offsets(admin, topic, group).items():
+            if (lag := ends[topic.name][part] - done) > 0:
+                late.append(f"{lag} records of {topic.name}/{part} to {group}")
+    return ", ".join(late)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
@@ -62,6 +63,16 @@ def give_turn_back(turn: dict[str, str]) -> str | None:
     if kept:
         log.error("the hour was not published; its branch is kept as %s", kept)
     return kept
+
+
+@task
+def forget_failed_attempts() -> list[str]:
+    """Delete the branches of unpublished attempts that were kept long enough; the result is their names."""
+    settings = Settings.load()
+    with Nessie(settings.nessie_api) as nessie:
+        forgotten = turns.forget(nessie, before=datetime.now(UTC) - settings.failed_branches_kept)
+    log.info("forgotten: %s", ", ".join(forgotten) or "none")
+    return forgotten
 
 
 @task

@@ -12,14 +12,19 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
+from include.orchestration import ingestion
 from include.orchestration import turn as turns
-from include.orchestration.evidence import HourNotCoveredError, hour_watch
+from include.orchestration.evidence import HourNotCoveredError, behind, hour_watch
 from include.orchestration.hours import Hour
 from include.orchestration.nessie import Nessie
 from include.settings import Settings
 
 POLL_S = 2.0
+HEALTH_POLL_S = 5.0
+OVER = ["success", "failed"]
+"""The states of a task that has ended by itself."""
 ALIVE = ["queued", "running"]
 """The states of an Airflow run that may still act."""
 
@@ -103,6 +108,116 @@ class TurnTrigger(BaseTrigger):
                         yield TriggerEvent({"kind": "ended"})
                         return
                 await asyncio.sleep(POLL_S)
+
+
+class HealthTrigger(BaseTrigger):
+    """Looks at the ingestion until something is wrong, the round is over, or a sibling has found something.
+
+    Args:
+        check: Which check of `include.orchestration.ingestion`.
+        until: ISO 8601, UTC; when the round is over.
+        dag_id: Of the run whose round it is.
+        run_id: The run.
+        siblings: Its tasks that look at other things; when one of them has ended, so does this.
+    """
+
+    def __init__(self, check: str, until: str, dag_id: str, run_id: str, siblings: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.check, self.until, self.dag_id, self.run_id, self.siblings = check, until, dag_id, run_id, siblings
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and its arguments."""
+        arguments = {
+            "check": self.check,
+            "until": self.until,
+            "dag_id": self.dag_id,
+            "run_id": self.run_id,
+            "siblings": self.siblings,
+        }
+        return f"{__name__}.{type(self).__name__}", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: the last reading."""
+        settings, until = Settings.load(), datetime.fromisoformat(self.until)
+        check = ingestion.check(self.check, settings)
+        reading, said = ingestion.Reading({}), ""
+        while datetime.now(UTC) < until and not reading.troubles and not await self._has_ended(self.siblings):
+            try:
+                reading = await asyncio.to_thread(check.look)
+            except Exception as error:
+                # A broker or catalog that is away is no fault of what is watched, and comes back by itself.
+                if (words := f"cannot look at {self.check}: {error}") != said:
+                    self.log.warning(words)
+                    said = words
+            await asyncio.sleep(HEALTH_POLL_S)
+        yield TriggerEvent(reading.as_json())
+
+    async def _has_ended(self, tasks: list[str]) -> bool:
+        if not tasks:
+            return False
+        count = await sync_to_async(RuntimeTaskInstance.get_ti_count)(
+            dag_id=self.dag_id, run_ids=[self.run_id], task_ids=tasks, states=OVER
+        )
+        return bool(count)
+
+
+class SettledTrigger(BaseTrigger):
+    """Waits until Bronze has the records of some topics before given offsets.
+
+    Args:
+        ends: By topic and partition, the latter as text: JSON has no other keys.
+    """
+
+    def __init__(self, ends: dict[str, dict[str, int]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ends = ends
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and its arguments."""
+        return f"{__name__}.{type(self).__name__}", {"ends": self.ends}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event when all of them are committed."""
+        admin = AdminClient({"bootstrap.servers": Settings.load().kafka.address, "log_level": 0})
+        ends = {topic: {int(part): end for part, end in parts.items()} for topic, parts in self.ends.items()}
+        said = ""
+        while True:
+            try:
+                status = await asyncio.to_thread(behind, admin, ends)
+            except KafkaException as error:
+                status = f"Kafka does not answer: {error}"
+            if not status:
+                yield TriggerEvent({"kind": "settled"})
+                return
+            if status != said:
+                self.log.info("Bronze still has to commit %s", status)
+                said = status
+            await asyncio.sleep(POLL_S)
+
+
+class DrainTrigger(BaseTrigger):
+    """Waits until Bronze has every record of its topics."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class; it has no arguments."""
+        return f"{__name__}.{type(self).__name__}", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event when nothing waits."""
+        admin, said = AdminClient({"bootstrap.servers": Settings.load().kafka.address, "log_level": 0}), ""
+        while True:
+            try:
+                behind = await asyncio.to_thread(ingestion.records_behind, admin)
+                status = ", ".join(f"{count} records of {topic}" for topic, count in behind.items() if count)
+            except KafkaException as error:
+                status = f"Kafka does not answer: {error}"
+            if not status:
+                yield TriggerEvent({"kind": "drained"})
+                return
+            if status != said:
+                self.log.info("still to be taken: %s", status)
+                said = status
+            await asyncio.sleep(POLL_S)
 
 
 async def is_alive(dag_id: str, run_id: str) -> bool:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 NAME = "turn"
 FAILED = "failed-"
 """What the name of a branch begins with when its attempt is over and it was not published."""
+CLAIM = "claim-"
+"""What the name of a branch begins with that is made to claim the turn, and dropped within seconds."""
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far Nessie's clock may be from the claimant's."""
@@ -72,7 +74,7 @@ def branch_name(hour: Hour, *, dag_id: str, run_id: str, attempt_id: str, try_nu
 
 def claim(nessie: Nessie, owner: Owner) -> Turn | None:
     """Take the turn if it is free; return None if somebody has it."""
-    scratch = nessie.create(f"claim-{uuid.uuid4().hex}", at=nessie.empty_hash())
+    scratch = nessie.create(f"{CLAIM}{uuid.uuid4().hex}", at=nessie.empty_hash())
     try:
         scratch = nessie.put_namespace(scratch, NAME, asdict(owner), message=f"Turn of {owner}")
         nessie.create(NAME, at=scratch.hash, source=scratch.name, type="TAG")
@@ -149,6 +151,27 @@ def set_aside(nessie: Nessie, branch: str) -> str | None:
             log.info("branch %s was written to while it was set aside; copying it again", branch)
             continue
         return name
+
+
+def forget(nessie: Nessie, *, before: datetime) -> list[str]:
+    """Delete what attempts have left behind and nobody has committed to since `before`; return the names.
+
+    Those are branches kept for inspection, and claims whose maker was killed.
+    """
+    forgotten = []
+    for reference in nessie.references():
+        if not reference.name.startswith((FAILED, CLAIM)):
+            continue
+        newest = next(nessie.history(reference.name), None)
+        if newest is None or newest.committed_at >= before:
+            continue
+        try:
+            nessie.delete(reference)
+        except (ReferenceMovedError, ReferenceNotFoundError):
+            log.info("%s has changed and stays", reference.name)
+        else:
+            forgotten.append(reference.name)
+    return forgotten
 
 
 @dataclass(frozen=True, slots=True)

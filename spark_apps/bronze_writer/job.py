@@ -44,9 +44,6 @@ from spark_apps.bronze_writer.transforms import dead_letters, readable
 
 log = logging.getLogger("bronze_writer")
 
-QUIET_INTERVAL = timedelta(minutes=1)
-"""Time between two commits of the tables that no hour waits for."""
-
 MAX_RECORDS_PER_BATCH = 100_000
 """Bounds what a batch holds in memory when the query catches up: some 50 MB of frames."""
 
@@ -71,9 +68,9 @@ class Feed:
 
 def feeds(settings: Settings) -> list[Feed]:
     """Return the queries: one for each table with a topic, and one for dead letters, which may come in any topic."""
-    often, seldom = settings.bronze_interval, QUIET_INTERVAL
-    quiet = (bronze.TICKERS, bronze.EXCHANGE_STATUS)
-    return [Feed(_sources(table), table, seldom if table in quiet else often) for table in bronze.TABLES]
+    often, seldom = settings.bronze_interval, settings.bronze_quiet_interval
+    quiet = {topic.consumer_group for topic in TOPICS if not topic.is_awaited}
+    return [Feed(_sources(table), table, seldom if table.full_name in quiet else often) for table in bronze.TABLES]
 
 
 def _sources(table: Table) -> tuple[str, ...]:

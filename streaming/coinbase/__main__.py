@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from include.contracts import topics
-from include.contracts.venues import COINBASE
 from include.settings import Settings
 from streaming.coinbase.feed import Feed
-from streaming.coinbase.parse import UnreadableTrade
-from streaming.coinbase.rest import CoinbaseArchive, open_session
+from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury, open_session
 from streaming.failures import RefusalError
 from streaming.product import Product, ProductKey
 from streaming.progress import ProgressRecord, hour_of
 from streaming.publish import publish_once, publish_progress
-from streaming.records import Origin
 from streaming.repair import Repairer
 from streaming.resume import read_progress
-from streaming.service import DRAIN_SECONDS, Service, run, service
+from streaming.service import DRAIN_SECONDS, run, service
 
-log = logging.getLogger("streaming.coinbase")
-
-ORIGIN = Origin(COINBASE.name, "spot")
 TOPICS = (
     topics.COINBASE_TRADES,
     topics.COINBASE_TICKERS,
@@ -55,7 +47,7 @@ async def produce(settings: Settings) -> None:
         owed = _products(settings, stored, hour_closed.set)
         products = {name: product for name, (product, _) in owed.items()}
         metrics.watch(products.values())
-        archive = CoinbaseArchive(session, metrics, _bury(running))
+        archive = CoinbaseArchive(session, metrics, bury(running))
         repairers = [
             Repairer(product, archive, delivery, metrics, ORIGIN, topics.COINBASE_TRADES, work_came)
             for product, work_came in owed.values()
@@ -87,20 +79,6 @@ def _products(
 
 def _key(product_id: str) -> ProductKey:
     return ProductKey(ORIGIN.venue, ORIGIN.market, product_id)
-
-
-def _bury(running: Service) -> Callable[[UnreadableTrade], Awaitable[None]]:
-    """Return what takes an element of a page that is no trade."""
-
-    async def bury(element: UnreadableTrade) -> None:
-        running.metrics.dead_letters.inc()
-        log.warning("trade of a page cannot be read", extra={"reason": element.reason})
-        received_at = time.time_ns() // 1_000
-        await running.delivery.send(
-            ORIGIN.dead_letter(topics.COINBASE_DEAD_LETTERS.name, element.raw, element.reason, "rest", received_at)
-        )
-
-    return bury
 
 
 if __name__ == "__main__":

@@ -10,13 +10,19 @@ from http import HTTPStatus
 
 import aiohttp
 
+from include.contracts.topics import COINBASE_DEAD_LETTERS
+from include.contracts.venues import COINBASE
 from streaming.backoff import Backoff, retry_after
 from streaming.coinbase.parse import Page, UnreadableError, UnreadableTrade, parse_page
 from streaming.metrics import Metrics
 from streaming.ratelimit import TokenBucket
+from streaming.records import Origin
 from streaming.repair import HistoricTrade, UnknownProductError
+from streaming.service import Service
 
 log = logging.getLogger(__name__)
+
+ORIGIN = Origin(COINBASE.name, COINBASE.markets[0])
 
 REQUESTS_PER_SECOND = 9.0
 """The exchange allows 10 and bursts of 15 per address; the rest is for whoever else asks from here."""
@@ -94,6 +100,20 @@ class CoinbaseArchive:
         if below is not None and any(trade.trade_id >= below for trade in page.trades):
             raise UnreadableError(f"page of trades: asked for ids below {below}, got higher ones")
         return page
+
+
+def bury(running: Service) -> Callable[[UnreadableTrade], Awaitable[None]]:
+    """Return what takes an element of a page that is no trade: it goes to the dead letters."""
+
+    async def take(element: UnreadableTrade) -> None:
+        running.metrics.dead_letters.inc()
+        log.warning("trade of a page cannot be read", extra={"reason": element.reason})
+        received_at = time.time_ns() // 1_000
+        await running.delivery.send(
+            ORIGIN.dead_letter(COINBASE_DEAD_LETTERS.name, element.raw, element.reason, "rest", received_at)
+        )
+
+    return take
 
 
 class _BusyError(Exception):

@@ -19,6 +19,7 @@ def main() -> None:
             dag_id: {
                 "file": Path(dag.fileloc).name,
                 "doc_md": dag.doc_md,
+                "timetable": type(dag.timetable).__name__,
                 "catchup": dag.catchup,
                 "max_active_runs": dag.max_active_runs,
                 "start_date": dag.start_date.isoformat() if dag.start_date else None,

@@ -75,7 +75,8 @@ def test_each_dbt_model_is_its_own_task(tasks: Mapping[str, Any]):
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        ("wait_for_hour", "take_turn"),
+        ("wait_for_hour", "repair_gaps"),
+        ("repair_gaps", "take_turn"),
         ("take_turn", "open_branch"),
         ("open_branch", "gate_bronze"),
         ("gate_bronze", "bronze_to_silver"),
@@ -88,6 +89,18 @@ def test_each_dbt_model_is_its_own_task(tasks: Mapping[str, Any]):
 )
 def test_one_task_waits_for_another(tasks: Mapping[str, Any], first: str, then: str):
     assert first in upstream_of(tasks, then)
+
+
+def test_one_run_of_the_supervisor_is_always_active(bag: Bag):
+    supervisor = bag["dags"]["streaming_supervisor"]
+    watches = {name for name in supervisor["tasks"] if name.startswith("watch_")}
+
+    assert (supervisor["timetable"], supervisor["max_active_runs"]) == ("ContinuousTimetable", 1)
+    assert watches == {"watch_lag", "watch_commits", "watch_feeds"}
+    for name in watches:
+        assert "bring_up" in upstream_of(supervisor["tasks"], name)
+    for name in ("mend", "report"):
+        assert watches <= upstream_of(supervisor["tasks"], name)
 
 
 def test_gold_is_judged_after_every_model(tasks: Mapping[str, Any]):

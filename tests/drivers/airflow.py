@@ -48,10 +48,34 @@ class Airflow:
             )
         return dict(answer.json()) if answer.content else {}
 
+    def runs_of(self, dag: str) -> list[dict[str, Any]]:
+        """Return the runs of any DAG, newest first."""
+        found = self.call("GET", f"/dags/{dag}/dagRuns", params={"limit": 100, "order_by": "-run_after"})
+        return list(found["dag_runs"])
+
+    def do(self, dag: str, conf: dict[str, Any], *, within: float) -> dict[str, Any]:
+        """Run a DAG by hand with what its form would say, and return the run when it has ended."""
+        request = {"logical_date": None, "conf": conf}
+        run_id = self.call("POST", f"/dags/{dag}/dagRuns", json=request)["dag_run_id"]
+
+        def look() -> dict[str, Any] | None:
+            run = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run_id, safe='')}")
+            return run if run["state"] in ENDED else None
+
+        return eventually(look, within=within, what=f"the end of {dag} {run_id}", every=2)
+
+    def newest_event(self, asset: str) -> dict[str, Any] | None:
+        """Return what the newest event of an asset tells; None before the first."""
+        known = self.call("GET", "/assets", params={"name_pattern": asset})["assets"]
+        if not known:
+            return None
+        asked = {"asset_id": known[0]["id"], "order_by": "-timestamp", "limit": 1}
+        events = self.call("GET", "/assets/events", params=asked)["asset_events"]
+        return dict(events[0]["extra"]) if events else None
+
     def runs(self, hour: datetime | None = None) -> list[dict[str, Any]]:
         """Return the runs of the hourly DAG, newest first; of one hour if that is given."""
-        found = self.call("GET", f"/dags/{DAG}/dagRuns", params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
-        return [run for run in found if hour is None or run["partition_key"] == hour.strftime(KEY)]
+        return [run for run in self.runs_of(DAG) if hour is None or run["partition_key"] == hour.strftime(KEY)]
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return one run."""
@@ -61,17 +85,6 @@ class Airflow:
         """Start a run of one hour and return its id."""
         request = {"partition_key": hour.strftime(KEY), "logical_date": None}
         return str(self.call("POST", f"/dags/{DAG}/dagRuns", json=request)["dag_run_id"])
-
-    def backfill(self, first: datetime, last: datetime) -> int:
-        """Start a backfill of all hours from the first to the last, published ones included, and return its id."""
-        request = {
-            "dag_id": DAG,
-            "from_date": first.isoformat(),
-            "to_date": last.isoformat(),
-            "reprocess_behavior": "completed",
-            "max_active_runs": 1,
-        }
-        return int(self.call("POST", "/backfills", json=request)["id"])
 
     def ended(self, run_id: str, *, within: float) -> dict[str, Any]:
         """Wait until a run has ended and return it.
@@ -105,6 +118,11 @@ class Airflow:
         """Return the task instances of a run, mapped ones each."""
         path = f"/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances"
         return list(self.call("GET", path, params={"limit": 200})["task_instances"])
+
+    def result_of(self, run_id: str, task_id: str) -> Any:
+        """Return what a task of a run gave as its result."""
+        path = f"/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", path, params={"deserialize": True})["value"]
 
     def task_ids(self) -> set[str]:
         """Return the ids of the DAG's tasks."""

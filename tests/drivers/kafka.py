@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from include.settings import Settings
@@ -38,6 +38,24 @@ class Kafka:
         request = ConsumerGroupTopicPartitions(group, partitions)
         found = admin.list_consumer_group_offsets([request])[group].result(TIMEOUT)
         return {place.partition: max(place.offset, 0) for place in found.topic_partitions}
+
+    def newest(self, topic: str, key: str) -> bytes:
+        """Return the value of a key's newest record in a topic of one partition."""
+        consumer = self._consumer()
+        try:
+            end = self.end_offsets(topic)[0]
+            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+            value, reached = None, 0
+            while reached < end:
+                message = consumer.poll(TIMEOUT)
+                assert message is not None, f"{topic} ended at {reached}, not at {end}"
+                assert message.error() is None, message.error()
+                reached = message.offset() + 1
+                value = message.value() if message.key() == key.encode() else value
+        finally:
+            consumer.close()
+        assert value is not None, f"{topic} knows nothing of {key}"
+        return value
 
     def produce(self, topic: str, key: str, values: Iterable[bytes], headers: Iterable[tuple[str, str]] = ()) -> None:
         """Write records and wait until the broker has acknowledged all of them."""

@@ -36,6 +36,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 SECONDS = 180
 """How long the rest of the hour takes: long enough for every restart, whatever the minute."""
 ENOUGH_TRADES = 3000
+PRODUCT = "BTC-USD"
+PASSED_OVER = 5
 BAD_FEED = (
     {"kind": "skip", "chance": 0.004, "count": 3, "times": None},
     {"kind": "repeat", "chance": 0.01, "copies": 2, "times": None},
@@ -53,11 +55,18 @@ BAD_CONNECTIONS = (
 
 @dataclass(frozen=True)
 class Fire:
-    """What happened, on the exchange's clock."""
+    """What happened, on the exchange's clock.
+
+    Args:
+        passed_over: Ids of `PRODUCT` that a producer was told to have seen, and never saw.
+        run: The run that built the hour.
+    """
 
     began: datetime
     hour: datetime
     injected: dict[str, list[dict[str, Any]]]
+    passed_over: range
+    run: dict[str, Any]
 
     @property
     def end(self) -> datetime:
@@ -66,8 +75,8 @@ class Fire:
 
 
 @pytest.fixture(scope="module")
-def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
-    """Let everything go wrong until the hour is over, and wait until Bronze has it."""
+def fire(stack: RunningStack, lake: Lake, kafka: Kafka, airflow: Airflow, tape: Tape) -> Fire:
+    """Let everything go wrong until the hour is over, and build it."""
     exchange = Exchange(stack)
     now = exchange.now()
     hour = hour_of(now)
@@ -85,6 +94,8 @@ def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
         exchange.misbehave(*BAD_FEED, seed=3)
         past(0.3)
         exchange.behave()
+        eventually(lambda: is_lively(tape, exchange.now()), within=SECONDS, what="trades", every=0.2)
+        passed_over = pass_over(stack, kafka)
         past(0.35)
         exchange.misbehave(*BAD_CONNECTIONS, seed=4)
         held = kafka.committed("bronze.trades", "coinbase.raw.trades")
@@ -106,7 +117,8 @@ def fire(stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape) -> Fire:
         kinds = {str(fault["kind"]) for fault in (*BAD_FEED, *BAD_CONNECTIONS)}
         injected = {kind: exchange.injected(kind) for kind in kinds}
     wait_until_bronze_holds(hour + HOUR, lake, kafka, tape)
-    return Fire(began, hour, injected)
+    run = airflow.ended(airflow.trigger(hour), within=600)
+    return Fire(began, hour, injected, passed_over, run)
 
 
 def test_the_feed_misbehaved_in_every_way(fire: Fire):
@@ -146,9 +158,19 @@ def test_the_dead_letters_are_the_broken_frames_byte_for_byte(fire: Fire, lake: 
     assert (letters["reason"] != "").all()
 
 
-def test_the_hour_is_published_exactly(fire: Fire, airflow: Airflow, lake: Lake, tape: Tape):
-    run = airflow.ended(airflow.trigger(fire.hour), within=600)
-    assert run["state"] == "success"
+def test_what_the_producer_passed_over_is_found_and_fetched_by_the_hour(fire: Fire, airflow: Airflow, lake: Lake):
+    told = airflow.result_of(fire.run["dag_run_id"], "repair_gaps")
+    stored = lake.rows(
+        "bronze.trades", And(EqualTo("product_id", PRODUCT), EqualTo("_source", "rest")), columns=["trade_id"]
+    )
+
+    asked = {range(hole["first_missing_id"], hole["last_missing_id"] + 1) for hole in told}
+    assert any(set(fire.passed_over) <= set(ids) for ids in asked)
+    assert {str(trade_id) for trade_id in fire.passed_over} <= set(stored["trade_id"])
+
+
+def test_the_hour_is_published_exactly(fire: Fire, lake: Lake, tape: Tape):
+    assert fire.run["state"] == "success"
 
     low, high = fire.hour.isoformat(), fire.end.isoformat()
     silver = lake.rows("silver.trades", And(GreaterThanOrEqual("trade_time", low), LessThan("trade_time", high)))
@@ -166,6 +188,26 @@ def test_the_hour_is_published_exactly(fire: Fire, airflow: Airflow, lake: Lake,
     truth = frame_like(tables.trade_gaps(tape, PRODUCTS, fire.hour, fire.end, known_by=fire.end), ledger)
     # Progress may prove that a hole began later than the last trade before it, of which alone the truth knows.
     assert_frame_equal(ledger.select(truth.columns).drop("gap_from"), truth.drop("gap_from"))
+
+
+def is_lively(tape: Tape, now: datetime) -> bool:
+    """Whether so much is traded next that a few trades can be passed over before a stopped producer is back."""
+    return len(tape.trades(PRODUCT, now, now + timedelta(seconds=30))) > 4 * PASSED_OVER
+
+
+def pass_over(stack: RunningStack, kafka: Kafka) -> range:
+    """Make a producer believe that it has seen trades which it has not; return their ids.
+
+    What it believes is its newest progress; this is what a restored or damaged topic would do.
+    """
+    key = f"coinbase/spot/{PRODUCT}"
+    stack.supervisor.stop("producer-coinbase")
+    progress = json.loads(kafka.newest("ingestion.progress", key))
+    last = progress["last_trade_id"]
+    believed = json.dumps(progress | {"last_trade_id": last + PASSED_OVER}).encode()
+    kafka.produce("ingestion.progress", key, [believed], (("venue", "coinbase"), ("market", "spot")))
+    stack.supervisor.launch("producer-coinbase")
+    return range(last + 1, last + PASSED_OVER + 1)
 
 
 def is_busy(tape: Tape, start: datetime, end: datetime) -> bool:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from pyiceberg.expressions import EqualTo
 
+from include.orchestration.nessie import Nessie
+from include.orchestration.turn import forget
 from tests.drivers.airflow import KEY, Airflow
 from tests.drivers.demo import Demo
 from tests.drivers.kafka import Kafka
 from tests.drivers.lake import Lake
+from tests.drivers.webhook import Webhook
 from tests.truth.recorder import wire_time
 from tests.truth.recording import Trade
 from tests.truth.tape import HOUR, Tape
@@ -51,14 +54,14 @@ def spoiled(trades: list[Trade], count: int) -> list[bytes]:
 
 
 def test_a_bad_hour_fails_its_run_at_once_alerts_and_leaves_what_readers_see_alone(
-    demo: Demo, airflow: Airflow, kafka: Kafka, lake: Lake, tape: Tape
+    demo: Demo, airflow: Airflow, kafka: Kafka, lake: Lake, tape: Tape, chat: Webhook
 ):
     hour = demo.hours[0]
     key = hour.strftime(KEY)
     trades = tape.trades("BTC-USD", hour, hour + HOUR)
     bad_rows = sum(len(tape.trades(product, hour, hour + HOUR)) for product in tape.products) // 10
     airflow.calm(timedelta(minutes=3))
-    alerts_before = len(alerts(demo))
+    alerts_before, posts_before = len(alerts(demo)), len(chat.posts)
     published, branches = lake.contents(PUBLISHED), set(lake.references())
 
     received_at = str(int(datetime.now(UTC).timestamp() * 1_000_000))
@@ -90,9 +93,24 @@ def test_a_bad_hour_fails_its_run_at_once_alerts_and_leaves_what_readers_see_alo
     assert finding["failed_count"] == 1
     assert finding["samples"][0]["quarantined_count"] == str(bad_rows)
 
+    (post,) = [post for post in chat.posts[posts_before:] if post["type"] == "failure"]
+    assert all(fact in post["message"] for fact in (key, branch, "quarantine_small", "silver.trades_quarantine"))
+
     verdicts = lake.rows("ops.gate_results", EqualTo("run_id", run["dag_run_id"]))
     blocked = verdicts.filter(verdict="block").select("table_name", "partition_key", "rule_id").rows()
     assert blocked == [("silver.trades_quarantine", key, "quarantine_small")]
+
+
+def test_what_a_failed_attempt_left_is_forgotten_once_it_is_old(demo: Demo, lake: Lake):
+    kept = {name for name in lake.references() if name.startswith("failed-")}
+    assert kept, "the test before leaves a failed branch"
+
+    with Nessie(demo.stack.settings.nessie_api) as nessie:
+        now = datetime.now(UTC)
+        assert forget(nessie, before=now - timedelta(days=1)) == []
+        assert set(forget(nessie, before=now + timedelta(days=1))) == kept
+
+    assert not kept & set(lake.references())
 
 
 def alerts(demo: Demo) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def test_hours_rebuilt_side_by_side_take_turns_and_change_no_row(demo: Demo, air
     before, hash_before = snapshot(lake, demo), lake.references()["main"]
     known = {run["dag_run_id"] for run in airflow.runs()}
 
-    airflow.backfill(demo.hours[0], demo.hours[0])
+    backfill(demo, demo.hours[0])
     triggered = airflow.trigger(demo.hours[1])
 
     def backfilled() -> str | None:
@@ -57,6 +57,14 @@ def test_hours_rebuilt_side_by_side_take_turns_and_change_no_row(demo: Demo, air
     assert lake.references()["main"] != hash_before, "nothing was published"
     for table, rows in snapshot(lake, demo).items():
         assert_frame_equal(rows, before[table])
+
+
+def backfill(demo: Demo, hour: datetime) -> None:
+    """Build a published hour again, from the command line."""
+    window = ("--from-date", hour.isoformat(), "--to-date", hour.isoformat(), "--reprocess-behavior", "completed")
+    create = ("airflow", "backfill", "create", "--dag-id", "trades_hourly", *window)
+    created = demo.stack.command("run", *create, timeout=180)
+    assert created.returncode == 0, created.stdout
 
 
 def turn(airflow: Airflow, run_id: str) -> tuple[datetime, datetime]:

@@ -1,3 +1,5 @@
+import base64
+import uuid
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ from include.settings import Settings
 from stack import services
 from stack.java import Java
 from stack.layout import Layout
+from stack.services import cluster_id
 
 pytestmark = pytest.mark.unit
 
@@ -42,3 +45,11 @@ def test_a_producer_waits_for_the_replica_where_it_follows_that(layout, exchange
     producer = services.producer_bybit(layout(exchange=exchange))
 
     assert ("replica" in producer.after) == (exchange == "replica")
+
+
+@pytest.mark.parametrize("first", [0x00, 0x7F, 0xF8, 0xFB, 0xFF])
+def test_the_name_of_a_kafka_cluster_cannot_be_taken_for_an_option(first: int):
+    name = cluster_id(uuid.UUID(bytes=bytes([first]) + bytes(range(15))))
+
+    assert not name.startswith("-")
+    assert base64.urlsafe_b64decode(name + "==")[1:] == bytes(range(15))

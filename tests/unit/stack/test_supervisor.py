@@ -1,4 +1,3 @@
-import os
 import shlex
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from supervisor.options import ServerOptions
 
 from include.settings import Settings
 from stack.java import Java
-from stack.layout import SOCKET_NAME_LIMIT, Layout, inherited, supervisor_socket
+from stack.layout import Layout, inherited
 from stack.service import Service
 from stack.supervisor import configuration, quoted
 
@@ -55,18 +54,6 @@ def test_supervisord_reads_the_services_as_they_are(layout: Layout, tmp_path: Pa
     assert program.environment["LAKE_STATE_DIR"] == str(layout.state)
     assert (program.autostart, program.stopasgroup, program.killasgroup) == (False, True, True)
     assert (program.stopwaitsecs, program.stdout_logfile) == (7, str(layout.logs / "kafka.log"))
-
-
-def test_the_socket_lies_in_the_state_folder():
-    assert supervisor_socket(Path("/state")) == Path("/state/run/supervisor.sock")
-
-
-def test_the_socket_of_a_long_state_folder_lies_where_its_name_is_short_enough():
-    one, other = (supervisor_socket(Path("/" + letter * 200)) for letter in "ab")
-
-    assert len(os.fsencode(one)) <= SOCKET_NAME_LIMIT
-    assert one != other
-    assert one == supervisor_socket(Path("/" + "a" * 200))
 
 
 def test_a_service_does_not_see_what_another_airflow_or_spark_is_told():

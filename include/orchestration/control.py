@@ -1,0 +1,67 @@
+"""The tasks by which a person says what is wanted of the ingestion."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context, Variable, get_current_context, task
+
+from include.orchestration.ingestion import SERVICES, WRITER, Wanted, wished
+from include.orchestration.supervision import WANTED, fence, wanted
+from include.orchestration.triggers import DrainTrigger
+from include.process_manager import ProcessManager
+from include.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+
+
+@task
+def act() -> str:
+    """Note what is wanted, then make it so; the result is the action."""
+    context, settings = get_current_context(), Settings.load()
+    action, service = context["params"]["action"], context["params"]["service"]
+    chosen = SERVICES if service == ALL or action == "drain" else (service,)
+    wish = wished(wanted(), action, chosen, datetime.now(UTC))
+    Variable.set(WANTED, wish.as_json(), serialize_json=True)
+    manager = ProcessManager(settings.state_dir)
+    there = {process.name for process in manager.processes()}
+    # First what gives, then what takes.
+    with fence(settings).intervening():
+        for name in reversed([name for name in chosen if name in there]):
+            if name in wish.paused or action == "restart":
+                manager.stop(name)
+            if name not in wish.paused:
+                manager.launch(name)
+            log.info("%s: %s", action, name)
+    return str(action)
+
+
+class WaitUntilDrained(BaseOperator):
+    """Succeeds once Bronze has all that the producers sent; at once unless the action is to drain."""
+
+    ui_color = "#e6f1f2"
+
+    def execute(self, context: Context) -> None:
+        """Let the triggerer wait."""
+        if context["params"]["action"] == "drain":
+            trigger = DrainTrigger()  # type: ignore[no-untyped-call]
+            self.defer(trigger=trigger, method_name="drained")
+
+    def drained(self, context: Context, event: dict[str, Any]) -> None:
+        """Go on: nothing waits any more."""
+
+
+@task
+def stop_writer() -> None:
+    """Let the Bronze writer stand still, too, once all is drained."""
+    if get_current_context()["params"]["action"] != "drain":
+        return
+    settings = Settings.load()
+    wish = wanted()
+    Variable.set(WANTED, Wanted(wish.paused | {WRITER}, wish.forgiven).as_json(), serialize_json=True)
+    with fence(settings).intervening():
+        ProcessManager(settings.state_dir).stop(WRITER)

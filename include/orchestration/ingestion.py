@@ -1,0 +1,314 @@
+"""The long-lived services that bring trades in: which they are, how they fare, and what is wrong with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import httpx
+from confluent_kafka.admin import AdminClient
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from include.contracts import bronze, topics
+from include.contracts.topics import Topic, topics_of
+from include.orchestration.evidence import committed_offsets, end_offsets
+from include.settings import Endpoint, Settings
+
+WRITER = "bronze-writer"
+PRODUCERS: Mapping[str, str] = {"coinbase": "producer-coinbase"}
+"""The service that follows each venue."""
+SERVICES = (WRITER, *PRODUCERS.values())
+ACTIONS = ("pause", "resume", "drain", "restart")
+"""What a person can want of a service."""
+
+ANSWER_S = 5.0
+
+Facts = dict[str, Any]
+"""What a check has read, as JSON can carry it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A service that does not do its work, and how that shows."""
+
+    service: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a check has seen at one moment."""
+
+    facts: Facts
+    troubles: tuple[Trouble, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the reading as JSON can carry it."""
+        return {"facts": self.facts, "troubles": [[trouble.service, trouble.reason] for trouble in self.troubles]}
+
+
+class Check(Protocol):
+    """One thing to look at again and again; it remembers what it saw before. Blocking."""
+
+    def look(self) -> Reading:
+        """Look now."""
+
+
+class Stillness:
+    """Since when things have not changed, by a clock of our own: no other clock need be right.
+
+    Args:
+        limit: How long a thing may stay as it is.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, limit: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit.total_seconds()
+        self._clock = clock
+        self._seen: dict[str, tuple[object, float]] = {}
+
+    def is_too_long(self, name: str, value: object, besides: timedelta = timedelta(0)) -> bool:
+        """Take note of a thing's value; return whether it has had it for longer than the limit.
+
+        Args:
+            besides: What this thing may take longer than others.
+        """
+        now = self._clock()
+        if name not in self._seen or self._seen[name][0] != value:
+            self._seen[name] = (value, now)
+        return now - self._seen[name][1] > self._limit + besides.total_seconds()
+
+
+class LagCheck:
+    """Does the Bronze writer come on while records wait for it? How many wait is told, and is no fault by itself.
+
+    Args:
+        settings: With the broker, and how often the writer commits.
+        limit: How long records may wait beyond that without any being committed.
+    """
+
+    def __init__(self, settings: Settings, limit: timedelta) -> None:
+        self._settings = settings
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
+        self._still = Stillness(limit)
+
+    def look(self) -> Reading:
+        """Compare each topic's end with what its consumer group has committed.
+
+        Raises:
+            KafkaException: If the broker does not answer.
+        """
+        behind, stuck = {}, []
+        for topic, group in _streamed():
+            ends = end_offsets(self._admin, [topic])[topic.name]
+            done = committed_offsets(self._admin, topic, group)
+            behind[topic.name] = sum(max(end - done[part], 0) for part, end in ends.items())
+            # While nothing waits, standing still is no fault: the value then changes with the time.
+            interval = self._settings.bronze_interval if topic.is_awaited else self._settings.bronze_quiet_interval
+            if self._still.is_too_long(topic.name, sorted(done.items()) if behind[topic.name] else object(), interval):
+                stuck.append(f"{behind[topic.name]} records of {topic.name}")
+        troubles = (Trouble(WRITER, f"{', '.join(stuck)} wait and none is committed"),) if stuck else ()
+        return Reading({"records_behind": behind}, troubles)
+
+
+class CommitCheck:
+    """How old is the last commit to Bronze while trades wait for one?
+
+    Args:
+        limit: The age from which that is a fault.
+    """
+
+    def __init__(self, settings: Settings, limit: timedelta) -> None:
+        self._settings = settings
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
+        self._still = Stillness(limit)
+
+    def look(self) -> Reading:
+        """Read the newest snapshot of `bronze.trades`.
+
+        Raises:
+            KafkaException: If the broker does not answer.
+            Exception: Whatever pyiceberg raises when the catalog does not.
+        """
+        from include.orchestration.lake import open_catalog
+
+        raw, group = topics_of(bronze.TRADES.full_name), bronze.TRADES.full_name
+        ends = end_offsets(self._admin, raw)
+        waits = any(
+            end > done[part]
+            for topic, done in ((topic, committed_offsets(self._admin, topic, group)) for topic in raw)
+            for part, end in ends[topic.name].items()
+        )
+        table = open_catalog(self._settings, self._settings.branch).load_table(bronze.TRADES.full_name)
+        newest = table.current_snapshot()
+        at = datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None
+        interval = self._settings.bronze_interval
+        is_old = self._still.is_too_long(bronze.TRADES.full_name, at if waits else object(), interval)
+        facts = {"last_commit": at.isoformat() if at else None}
+        reason = f"trades wait, and the last commit to {bronze.TRADES.full_name} is of {at or 'never'}"
+        return Reading(facts, (Trouble(WRITER, reason),) if is_old else ())
+
+
+class FeedCheck:
+    """Does each venue's producer hear anything, and how old is the last trade of each product?
+
+    A venue sends heartbeats every second, so silence is a fault; a product without trades is none.
+
+    Args:
+        metrics: Where each venue's producer tells its metrics.
+        limit: How long a producer may hear nothing, or not answer.
+    """
+
+    def __init__(self, metrics: Mapping[str, Endpoint], limit: timedelta) -> None:
+        self._metrics = metrics
+        self._still = Stillness(limit)
+        self._before: dict[str, tuple[float, float]] = {}
+
+    def look(self) -> Reading:
+        """Ask each producer."""
+        facts: Facts = {}
+        troubles = []
+        for venue, endpoint in self._metrics.items():
+            try:
+                told = httpx.get(f"{endpoint.url}/metrics", timeout=ANSWER_S).raise_for_status().text
+            except httpx.HTTPError as error:
+                facts[venue] = {"answers": False}
+                heard, fault = None, f"does not answer at {endpoint.address}: {error}"
+            else:
+                facts[venue] = self._facts(venue, told)
+                heard, fault = facts[venue]["frames"], "has heard nothing from the venue"
+            if self._still.is_too_long(venue, heard):
+                troubles.append(Trouble(PRODUCERS[venue], fault))
+        return Reading(facts, tuple(troubles))
+
+    def _facts(self, venue: str, told: str) -> Facts:
+        samples = [sample for family in text_string_to_metric_families(told) for sample in family.samples]
+        now = time.time()
+        frames = sum(sample.value for sample in samples if sample.name == "ingestion_frames_total")
+        delivered = sum(sample.value for sample in samples if sample.name == "ingestion_delivered_records_total")
+        then, before = self._before.get(venue, (now, delivered))
+        self._before[venue] = (now, delivered)
+        return {
+            "answers": True,
+            "frames": int(frames),
+            "records_per_second": round((delivered - before) / (now - then), 1) if now > then else None,
+            "heard_seconds_ago": {
+                product: round(now - at, 1) for product, at in _by_product(samples, "last_exchange_time_seconds")
+            },
+            "last_trade_id": {product: int(number) for product, number in _by_product(samples, "last_trade_id")},
+        }
+
+
+def _by_product(samples: Iterable[Sample], name: str) -> Iterator[tuple[str, float]]:
+    return ((sample.labels["product_id"], sample.value) for sample in samples if sample.name == f"ingestion_{name}")
+
+
+CHECKS = ("lag", "commits", "feeds")
+
+
+def check(name: str, settings: Settings) -> Check:
+    """Make the check of a name.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    limit = settings.stall_limit
+    made: dict[str, Callable[[], Check]] = {
+        "lag": lambda: LagCheck(settings, limit),
+        "commits": lambda: CommitCheck(settings, limit),
+        "feeds": lambda: FeedCheck({"coinbase": settings.producer_metrics}, limit),
+    }
+    return made[name]()
+
+
+def records_behind(admin: AdminClient) -> dict[str, int]:
+    """Return, by topic, how many records the Bronze writer has not committed yet.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    behind = {}
+    for topic, group in _streamed():
+        ends, done = end_offsets(admin, [topic])[topic.name], committed_offsets(admin, topic, group)
+        behind[topic.name] = sum(max(end - done[part], 0) for part, end in ends.items())
+    return behind
+
+
+def _streamed() -> Iterable[tuple[Topic, str]]:
+    return ((topic, topic.consumer_group) for topic in topics.TOPICS if topic.consumer_group)
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """When a service was restarted lately, and what that allows.
+
+    Args:
+        at: The times, oldest first.
+        limit: After so many within `window` it is left to a person.
+        pause: Between the first two; each further pause is twice as long.
+    """
+
+    at: tuple[datetime, ...] = ()
+    limit: int = 4
+    window: timedelta = timedelta(hours=1)
+    pause: timedelta = timedelta(seconds=30)
+
+    def recent(self, now: datetime) -> tuple[datetime, ...]:
+        """Return those that still count."""
+        return tuple(moment for moment in self.at if now - moment < self.window)
+
+    def is_exhausted(self, now: datetime) -> bool:
+        """Whether a further restart would not help where so many have not."""
+        return len(self.recent(now)) >= self.limit
+
+    def due(self, now: datetime) -> datetime:
+        """Return from when the service may be restarted."""
+        recent = self.recent(now)
+        return recent[-1] + self.pause * 2 ** (len(recent) - 1) if recent else now
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What people want of the services.
+
+    Args:
+        paused: Services that are to stand still.
+        forgiven: When a person last wanted a service restarted: what failed before does not count any more.
+    """
+
+    paused: frozenset[str] = frozenset()
+    forgiven: Mapping[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Wanted:
+        """Read what `as_json` gave."""
+        forgiven = {name: datetime.fromisoformat(at) for name, at in stored.get("forgiven", {}).items()}
+        return cls(frozenset(stored.get("paused", ())), forgiven)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON can carry it."""
+        return {
+            "paused": sorted(self.paused),
+            "forgiven": {name: at.isoformat() for name, at in sorted(self.forgiven.items())},
+        }
+
+
+def wished(before: Wanted, action: str, services: tuple[str, ...], now: datetime) -> Wanted:
+    """Return what is wanted after an action; a drained writer is paused later, when it has taken everything.
+
+    Raises:
+        ValueError: If there is no such action.
+    """
+    match action:
+        case "pause":
+            return Wanted(before.paused | set(services), before.forgiven)
+        case "drain":
+            return Wanted(before.paused | (set(services) - {WRITER}), before.forgiven)
+        case "resume" | "restart":
+            return Wanted(before.paused - set(services), {**before.forgiven, **dict.fromkeys(services, now)})
+        case _:
+            raise ValueError(f"there is no action {action}; there are {', '.join(ACTIONS)}")

@@ -1,0 +1,123 @@
+"""The process manager's control interface: supervisord, over a socket that only its owner can open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import xmlrpc.client
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+SOCKET_NAME_LIMIT = 90
+"""Bytes that a Unix socket's path may have, less what supervisord appends while it binds."""
+
+
+class State(StrEnum):
+    """What supervisord says of a process."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"
+    STOPPING = "STOPPING"
+    EXITED = "EXITED"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A service as supervisord sees it."""
+
+    name: str
+    state: State
+    pid: int
+    started_at: int
+    trouble: str
+
+    @property
+    def is_up(self) -> bool:
+        """Whether supervisord runs it or is about to."""
+        return self.state in (State.STARTING, State.RUNNING, State.BACKOFF)
+
+
+class ProcessManager:
+    """The services of one stack, as supervisord runs them.
+
+    Args:
+        state_dir: The stack's state folder.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.socket = socket_of(state_dir)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether supervisord answers."""
+        if not self.socket.exists():
+            return False
+        try:
+            self.call("getState")
+        except (OSError, HTTPException):
+            return False
+        return True
+
+    def processes(self) -> list[Process]:
+        """List the services with what supervisord knows of them.
+
+        Raises:
+            OSError: If supervisord does not answer.
+        """
+        return [_process(info) for info in self.call("getAllProcessInfo")]
+
+    def process(self, name: str) -> Process:
+        """Return one service as supervisord sees it."""
+        return _process(self.call("getProcessInfo", name))
+
+    def names_up(self) -> set[str]:
+        """Name the services that run or are about to; none if supervisord does not run."""
+        return {process.name for process in self.processes() if process.is_up} if self.is_running else set()
+
+    def launch(self, name: str) -> None:
+        """Start a service, unless it is up."""
+        if not self.process(name).is_up:
+            self.call("startProcess", name, False)
+
+    def stop(self, name: str) -> None:
+        """Stop a service with all its processes and wait until it has ended."""
+        if self.process(name).state not in (State.STOPPED, State.EXITED, State.FATAL):
+            self.call("stopProcess", name, True)
+
+    def stop_all(self, names: Iterable[str]) -> None:
+        """Stop services side by side and wait until all have ended."""
+        names = list(names)
+        with ThreadPoolExecutor(max(len(names), 1)) as pool:
+            for stopped in [pool.submit(self.stop, name) for name in names]:
+                stopped.result()
+
+    def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - each method answers in its own shape
+        """Call a method of supervisord's interface."""
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+
+def socket_of(state_dir: Path) -> Path:
+    """Say where the process manager listens: in the state folder, unless that path is too long for a socket."""
+    socket = state_dir / "run" / "supervisor.sock"
+    if len(os.fsencode(socket)) <= SOCKET_NAME_LIMIT:
+        return socket
+    digest = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"lake-{os.getuid()}-{digest}" / "supervisor.sock"
+
+
+def _process(info: dict[str, Any]) -> Process:
+    return Process(info["name"], State(info["statename"]), info["pid"], info["start"], info["spawnerr"])

@@ -1,0 +1,142 @@
+import socket
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+from include.orchestration.ingestion import FeedCheck, Restarts, Stillness, Trouble, Wanted, wished
+from include.settings import Endpoint
+
+pytestmark = pytest.mark.unit
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LIMIT = timedelta(seconds=90)
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_thing_is_still_for_too_long_when_it_has_not_changed_within_the_limit():
+    clock = Clock()
+    still = Stillness(LIMIT, clock)
+    seen = []
+    for seconds, value in ((0, "a"), (90, "a"), (91, "a"), (92, "b"), (182, "b"), (183, "b")):
+        clock.now = seconds
+        seen.append(still.is_too_long("x", value))
+
+    assert seen == [False, False, True, False, False, True]
+
+
+def test_things_are_still_each_for_itself():
+    clock = Clock()
+    still = Stillness(LIMIT, clock)
+    still.is_too_long("x", 1)
+    clock.now = 80
+    still.is_too_long("y", 1)
+    clock.now = 100
+
+    assert still.is_too_long("x", 1)
+    assert not still.is_too_long("y", 1)
+
+
+def test_each_restart_makes_the_next_one_later_until_none_is_left():
+    restarts = Restarts(pause=timedelta(seconds=30), limit=3)
+    dues = []
+    now = NOON
+    while not restarts.is_exhausted(now):
+        now = restarts.due(now)
+        dues.append((now - NOON).total_seconds())
+        restarts = Restarts((*restarts.recent(now), now), pause=restarts.pause, limit=restarts.limit)
+
+    assert dues == [0, 30, 90]
+
+
+def test_restarts_of_long_ago_do_not_count():
+    restarts = Restarts(tuple(NOON - timedelta(minutes=m) for m in (90, 80, 70, 61, 5)))
+
+    assert restarts.recent(NOON) == (NOON - timedelta(minutes=5),)
+    assert not restarts.is_exhausted(NOON)
+
+
+def test_what_is_wanted_is_read_as_it_was_written():
+    wanted = Wanted(frozenset({"producer-coinbase"}), {"bronze-writer": NOON})
+
+    assert Wanted.of(wanted.as_json()) == wanted
+    assert Wanted.of({}) == Wanted()
+
+
+def test_pause_holds_until_resume():
+    paused = wished(Wanted(), "pause", ("bronze-writer",), NOON)
+    resumed = wished(paused, "resume", ("bronze-writer",), NOON)
+
+    assert paused.paused == {"bronze-writer"}
+    assert resumed == Wanted(forgiven={"bronze-writer": NOON})
+
+
+def test_a_drain_pauses_the_producers_and_leaves_the_writer_at_work():
+    assert wished(Wanted(), "drain", ("bronze-writer", "producer-coinbase"), NOON).paused == {"producer-coinbase"}
+
+
+def test_a_restart_forgives_the_service_alone():
+    wanted = Wanted(forgiven={"bronze-writer": NOON - LIMIT, "producer-coinbase": NOON - LIMIT})
+
+    assert wished(wanted, "restart", ("bronze-writer",), NOON).forgiven == {
+        "bronze-writer": NOON,
+        "producer-coinbase": NOON - LIMIT,
+    }
+
+
+def test_an_action_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="there are pause, resume, drain, restart"):
+        wished(Wanted(), "reboot", (), NOON)
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Endpoint(port=probe.getsockname()[1])
+
+
+def test_a_producer_that_hears_frames_is_well_and_one_that_hears_none_is_in_trouble(endpoint: Endpoint):
+    registry = CollectorRegistry()
+    frames = Counter("ingestion_frames", "", ("venue", "channel"), registry=registry).labels("coinbase", "heartbeat")
+    Counter("ingestion_delivered_records", "", ("venue",), registry=registry).labels("coinbase").inc(5)
+    Gauge("ingestion_last_trade_id", "", ("venue", "product_id"), registry=registry).labels("coinbase", "A-B").set(7)
+    server, thread = start_http_server(endpoint.port, addr=endpoint.host, registry=registry)
+    try:
+        check = FeedCheck({"coinbase": endpoint}, timedelta(0))
+        readings = []
+        for heard in (1, 1, 0):
+            frames.inc(heard)
+            readings.append(check.look())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    assert [reading.troubles for reading in readings] == [
+        (),
+        (),
+        (Trouble("producer-coinbase", "has heard nothing from the venue"),),
+    ]
+    assert readings[-1].facts["coinbase"]["frames"] == 2
+    assert readings[-1].facts["coinbase"]["last_trade_id"] == {"A-B": 7}
+
+
+def test_a_producer_that_does_not_answer_is_in_trouble_after_the_limit(endpoint: Endpoint):
+    check = FeedCheck({"coinbase": endpoint}, timedelta(0))
+
+    first, second = check.look(), check.look()
+
+    assert first.troubles == ()
+    ((trouble),) = second.troubles
+    assert trouble.service == "producer-coinbase"
+    assert "does not answer" in trouble.reason

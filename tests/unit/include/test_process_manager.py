@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from include.process_manager import SOCKET_NAME_LIMIT, ProcessManager, socket_of
+
+pytestmark = pytest.mark.unit
+
+
+def test_the_socket_lies_in_the_state_folder():
+    assert socket_of(Path("/state")) == Path("/state/run/supervisor.sock")
+
+
+def test_the_socket_of_a_long_state_folder_lies_where_its_name_is_short_enough():
+    one, other = (socket_of(Path("/" + letter * 200)) for letter in "ab")
+
+    assert len(os.fsencode(one)) <= SOCKET_NAME_LIMIT
+    assert one != other
+    assert one == socket_of(Path("/" + "a" * 200))
+
+
+def test_where_no_process_manager_runs_no_service_is_up(tmp_path: Path):
+    manager = ProcessManager(tmp_path)
+
+    assert not manager.is_running
+    assert manager.names_up() == set()
