@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     airflow: Endpoint = _at(8081)
     replica: Endpoint = _at(8765)
     producer_metrics: Endpoint = _at(9400)
+    bybit_metrics: Endpoint = _at(9401)
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 
@@ -93,6 +94,14 @@ class Settings(BaseSettings):
     """Hours of history fetched from REST when a product is seen for the first time."""
     coinbase_live_ws: str = "wss://ws-feed.exchange.coinbase.com"
     coinbase_live_rest: str = "https://api.exchange.coinbase.com"
+
+    follow_bybit: bool = False
+    """Whether Bybit is followed too."""
+    bybit_linear: Annotated[tuple[str, ...], NoDecode] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    """Symbols of Bybit's linear contracts; in the environment a comma-separated list."""
+    bybit_spot: Annotated[tuple[str, ...], NoDecode] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    bybit_live_ws: str = "wss://stream.bybit.com/v5/public"
+    """The root of Bybit's public feeds, of which each market has one."""
 
     # Supervision
     supervision_round: timedelta = timedelta(minutes=10)
@@ -125,7 +134,7 @@ class Settings(BaseSettings):
     airflow_jwt_secret: SecretStr | None = None
     airflow_fernet_key: SecretStr | None = None
 
-    @field_validator("products", "alert_urls", mode="before")
+    @field_validator("products", "bybit_linear", "bybit_spot", "alert_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -175,6 +184,28 @@ class Settings(BaseSettings):
         if self.exchange == "replica":
             return f"{self.replica.url}/coinbase"
         return self.coinbase_live_rest
+
+    @property
+    def bybit_ws(self) -> dict[str, str]:
+        """The WebSocket feed of each of Bybit's markets that has symbols to follow."""
+        is_played = self.exchange == "replica"
+        root = f"ws://{self.replica.address}/bybit/v5/public" if is_played else self.bybit_live_ws
+        return {market: f"{root}/{market}" for market in self.bybit_symbols}
+
+    @property
+    def bybit_symbols(self) -> dict[str, tuple[str, ...]]:
+        """The symbols to follow by market; no market without any."""
+        symbols = {"linear": self.bybit_linear, "spot": self.bybit_spot}
+        return {market: chosen for market, chosen in symbols.items() if chosen}
+
+    @property
+    def followed(self) -> tuple[tuple[str, str, str], ...]:
+        """Venue, market and product of all that is to be followed."""
+        coinbase = tuple(("coinbase", "spot", product) for product in self.products)
+        if not self.follow_bybit:
+            return coinbase
+        markets = self.bybit_symbols.items()
+        return coinbase + tuple(("bybit", market, symbol) for market, symbols in markets for symbol in symbols)
 
     @property
     def alerts_file(self) -> Path:

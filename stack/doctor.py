@@ -163,16 +163,19 @@ def flow(settings: Settings, now: datetime) -> list[Finding]:
     if not findings:
         findings.append(Finding("lag", "all readers are near the end"))
     behind = [one for one in progress if now - one.closed_through > settings.silence_limit]
-    missing = sorted(set(settings.products) - {one.product for one in progress})
+    missing = sorted(set(settings.followed) - {one.product for one in progress})
     for one in behind:
         found = f"closed through {one.closed_through:%Y-%m-%d %H:%M:%S} UTC only"
-        findings.append(Finding(one.product, found, "See the log of producer-coinbase.", is_fault=True))
-    for product in missing:
-        findings.append(Finding(product, "no progress yet", "See the log of producer-coinbase.", is_fault=True))
+        findings.append(_unclosed(one.product, found))
+    findings += [_unclosed(product, "no progress yet") for product in missing]
     if not behind and not missing:
         oldest = min(one.closed_through for one in progress)
         findings.append(Finding("progress", f"every product is closed through {oldest:%H:%M:%S} UTC"))
     return findings
+
+
+def _unclosed(product: tuple[str, str, str], found: str) -> Finding:
+    return Finding("/".join(product), found, f"See the log of producer-{product[0]}.", is_fault=True)
 
 
 def alerts(path: Path, now: datetime) -> Finding:

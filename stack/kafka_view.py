@@ -29,9 +29,13 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one product is wholly in Kafka."""
+    """How far one product is wholly in Kafka.
 
-    product: str
+    Args:
+        product: Venue, market and name.
+    """
+
+    product: tuple[str, str, str]
     covered_from: datetime
     closed_through: datetime
 
@@ -71,16 +75,17 @@ def _lag(kafka: Endpoint, topic: str, group: str) -> Lag | None:
 
 
 def progress(kafka: Endpoint) -> list[Progress]:
-    """Return the newest progress of each product, by its name.
+    """Return the newest progress of each product, by venue, market and name.
 
     Raises:
         KafkaException: If the broker does not answer.
     """
-    newest: dict[str, Progress] = {}
+    newest: dict[tuple[str, str, str], Progress] = {}
     for value in _records(kafka, PROGRESS.name):
         record = json.loads(value)
-        newest[record["product_id"]] = Progress(
-            record["product_id"],
+        product = (record["venue"], record["market"], record["product_id"])
+        newest[product] = Progress(
+            product,
             datetime.fromisoformat(record["covered_from"]),
             datetime.fromisoformat(record["closed_through"]),
         )

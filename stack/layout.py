@@ -118,6 +118,7 @@ class Layout:
             "TRINO_PORT": str(settings.trino.port),
             "TRINO_DATA": str(self.data("trino")),
             "PRODUCER_METRICS": settings.producer_metrics.address,
+            "BYBIT_METRICS": f'["{settings.bybit_metrics.address}"]' if settings.follow_bybit else "[]",
             "PROMETHEUS": settings.prometheus.address,
         }
 

@@ -58,6 +58,7 @@ def minimal(layout: Layout) -> list[Service]:
         bronze_writer(layout),
         *([replica(layout)] if layout.settings.exchange == "replica" else []),
         producer_coinbase(layout),
+        *([producer_bybit(layout)] if layout.settings.follow_bybit else []),
         *airflow(layout),
     ]
 
@@ -229,12 +230,22 @@ def replica(layout: Layout) -> Service:
 
 def producer_coinbase(layout: Layout) -> Service:
     """Coinbase's feed into Kafka."""
-    endpoint = layout.settings.producer_metrics
+    purpose, endpoint = "Coinbase → Kafka, without a hole", layout.settings.producer_metrics
+    return _producer(layout, "coinbase", purpose, endpoint)
+
+
+def producer_bybit(layout: Layout) -> Service:
+    """Bybit's feeds into Kafka."""
+    purpose, endpoint = "Bybit → Kafka, its holes told", layout.settings.bybit_metrics
+    return _producer(layout, "bybit", purpose, endpoint)
+
+
+def _producer(layout: Layout, venue: str, purpose: str, endpoint: Endpoint) -> Service:
     upstream = ("replica",) if layout.settings.exchange == "replica" else ()
     return Service(
-        "producer-coinbase",
-        "Coinbase → Kafka, without a hole",
-        (sys.executable, "-m", "streaming.coinbase"),
+        f"producer-{venue}",
+        purpose,
+        (sys.executable, "-m", f"streaming.{venue}"),
         probes.http(f"{endpoint.url}/metrics"),
         after=("topics", *upstream),
         reads=("settings",),

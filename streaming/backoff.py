@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+LONGEST_HOLD_SECONDS = 300.0
+"""No venue may make us wait longer."""
 
 
 class Backoff:
@@ -30,3 +35,23 @@ class Backoff:
     def reset(self) -> None:
         """Begin again: the last try succeeded."""
         self._ceiling = self._first
+
+
+def retry_after(header: str | None, now: float) -> float:
+    """Return the seconds that a `Retry-After` header asks for: a number, or a date; 0 without, at most five minutes.
+
+    Args:
+        header: As the exchange sent it.
+        now: Seconds since 1970.
+    """
+    if header is None:
+        return 0.0
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(header)
+        except ValueError:
+            return 0.0
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(seconds, 0.0), LONGEST_HOLD_SECONDS)

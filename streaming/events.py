@@ -12,7 +12,7 @@ from include.contracts.topics import Header
 from streaming.progress import iso
 from streaming.records import Record
 
-Kind = Literal["gap", "history", "reconnect", "subscription_refused"]
+Kind = Literal["gap", "history", "reconnect", "subscription_refused", "unprovable"]
 State = Literal["open", "repaired", "unavailable"]
 
 
@@ -22,6 +22,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         product_id: None where it concerns the whole connection.
         reason: In words, for a person.
+        unprovable_from: The exchange time from which, at that time included, trades may be missing; as text.
+        unprovable_until: The exchange time from which none is again.
         state: How a gap, or the history of a product, stands.
         at: Our clock, UTC, as text; `record` fills it in.
     """
@@ -33,6 +35,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     first_missing_id: int | None = None
     last_missing_id: int | None = None
+    unprovable_from: str | None = None
+    unprovable_until: str | None = None
     state: State | None = None
     at: str = ""
 

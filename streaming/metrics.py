@@ -11,8 +11,10 @@ from prometheus_client.registry import Collector
 
 from include.settings import Endpoint
 from streaming.failures import RefusalError
-from streaming.product import Product
+from streaming.product import Followed
 
+PRODUCT = ("venue", "market", "product_id")
+"""The labels of a product: two markets of a venue may have one of the same name."""
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -27,12 +29,12 @@ class Metrics(Collector):
         self.frames: defaultdict[str, int] = defaultdict(int)
         """Frames by channel; add to it directly."""
         self._venue = venue
-        self._products: tuple[Product, ...] = ()
+        self._products: tuple[Followed, ...] = ()
         self._delivered: Callable[[], int] = lambda: 0
         self._queued: Callable[[], int] = lambda: 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self.connected = self._gauge("connected", "1 while the feed is connected.").labels(venue)
+        self.connected = self._gauge("connected", "How many connections to the venue are open.").labels(venue)
         self.reconnects = self._counter("reconnects", "Connections lost, or not made.").labels(venue)
         self.dead_letters = self._counter("dead_letters", "Frames that could not be read.").labels(venue)
         self.refused_products = self._counter("refused_products", "Products the venue did not let us follow.").labels(
@@ -65,13 +67,13 @@ class Metrics(Collector):
         queued.add_metric((self._venue,), self._queued())
         yield queued
         late = CounterMetricFamily(
-            "ingestion_late_trades", "Trades that came after their time was closed.", labels=("venue", "product_id")
+            "ingestion_late_trades", "Trades that came after their time was closed.", labels=PRODUCT
         )
         last_id = self._family("last_trade_id", "The highest trade id known.")
         last_time = self._family("last_exchange_time_seconds", "The latest exchange time seen.")
         closed = self._family("closed_through_seconds", "How far a product is closed.")
         for product in self._products:
-            labels = (self._venue, product.key.product_id)
+            labels = (self._venue, product.key.market, product.key.product_id)
             late.add_metric(labels, product.late_trades)
             if product.last_trade_id is not None:
                 last_id.add_metric(labels, product.last_trade_id)
@@ -83,9 +85,9 @@ class Metrics(Collector):
 
     @staticmethod
     def _family(name: str, meaning: str) -> GaugeMetricFamily:
-        return GaugeMetricFamily(f"ingestion_{name}", meaning, labels=("venue", "product_id"))
+        return GaugeMetricFamily(f"ingestion_{name}", meaning, labels=PRODUCT)
 
-    def watch(self, products: Iterable[Product]) -> None:
+    def watch(self, products: Iterable[Followed]) -> None:
         """Let Prometheus read the books of the products whenever it asks."""
         self._products = tuple(products)
 
@@ -97,8 +99,12 @@ class Metrics(Collector):
         """Return this venue's counter for one product, or other label."""
         return metric.labels(self._venue, label)
 
-    def serve(self, at: Endpoint) -> None:
+    def serve(self, at: Endpoint, setting: str) -> None:
         """Answer Prometheus.
+
+        Args:
+            at: Where.
+            setting: The setting that says so, in the environment.
 
         Raises:
             RefusalError: If the port is taken.
@@ -108,7 +114,7 @@ class Metrics(Collector):
         except OSError as error:
             raise RefusalError(
                 f"metrics cannot be served at {at.address} ({error.strerror}): "
-                "stop what listens there, or set LAKE_PRODUCER_METRICS__PORT to a free port"
+                f"stop what listens there, or set {setting}__PORT to a free port"
             ) from error
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:

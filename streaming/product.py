@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from streaming.gaps import Gap, TradeIds
 from streaming.progress import Progress, ProgressRecord, Stretch
@@ -51,6 +52,30 @@ class OwedGap:
     gap: Gap
     stretch: Stretch
     looks: int = 0
+
+
+class Followed(Protocol):
+    """The books of one product, whatever its trade ids prove."""
+
+    key: ProductKey
+    late_trades: int
+    """Trades that came first when their time was already closed."""
+    last_time: datetime | None
+    """The latest exchange time of a message."""
+
+    @property
+    def last_trade_id(self) -> int | None:
+        """The highest trade id that is known to exist, where ids are counted."""
+
+    @property
+    def closed_through(self) -> datetime | None:
+        """How far the product is closed."""
+
+    def news(self) -> ProgressRecord | None:
+        """Return the progress if it is worth publishing: None if nothing moved, or nothing is closed yet."""
+
+    def published(self, record: ProgressRecord) -> None:
+        """Take note that the broker acknowledged a progress record."""
 
 
 class Product:

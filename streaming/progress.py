@@ -122,6 +122,11 @@ class Progress:
             self._seal_at = min(time + STRETCH, hour_of(time) + timedelta(hours=1))
             self.seal()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all debts are paid."""
+        return not any(stretch.owed for stretch in self._stretches)
+
     def seal(self) -> None:
         """Begin a new stretch, so that what comes after cannot hold back what came before."""
         self._current.is_sealed = True

@@ -8,14 +8,14 @@ from collections.abc import Collection
 
 from include.contracts.topics import PROGRESS, Header
 from streaming.delivery import Delivery
-from streaming.product import Product
+from streaming.product import Followed
 from streaming.progress import ProgressRecord
 from streaming.records import Record
 
 EVERY_SECONDS = 5.0
 
 
-async def publish_progress(products: Collection[Product], delivery: Delivery, hour_closed: asyncio.Event) -> None:
+async def publish_progress(products: Collection[Followed], delivery: Delivery, hour_closed: asyncio.Event) -> None:
     """Publish what moved, until cancelled."""
     while True:
         await publish_once(products, delivery)
@@ -28,14 +28,14 @@ async def publish_progress(products: Collection[Product], delivery: Delivery, ho
             hour_closed.clear()
 
 
-async def publish_once(products: Collection[Product], delivery: Delivery) -> None:
+async def publish_once(products: Collection[Followed], delivery: Delivery) -> None:
     """Publish the progress of every product that moved since the broker acknowledged it last."""
     for product in products:
         if record := product.news():
             await delivery.send(_record(product, record))
 
 
-def _record(product: Product, progress: ProgressRecord) -> Record:
+def _record(product: Followed, progress: ProgressRecord) -> Record:
     received_at = str(time.time_ns() // 1_000).encode()
     return Record(
         PROGRESS.name,

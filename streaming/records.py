@@ -62,5 +62,8 @@ class Origin:
 
     def dead_letter(self, topic: str, frame: bytes, reason: str, source: Source, received_at: int) -> Record:
         """Return the record of a frame that could not be read."""
-        headers = [*self.headers(source, received_at), (Header.REASON.value, reason.encode())]
-        return Record(topic, self.venue, frame, headers)
+        return self.buried(topic, frame, reason, self.headers(source, received_at))
+
+    def buried(self, topic: str, raw: bytes, reason: str, headers: Headers) -> Record:
+        """Return the record of bytes that could not be read, with the headers that they would have had."""
+        return Record(topic, self.venue, raw, [*headers, (Header.REASON.value, reason.encode())])

@@ -56,8 +56,14 @@ class Service:
 
 
 @asynccontextmanager
-async def service(settings: Settings, venue: str, topics: Iterable[Topic]) -> AsyncIterator[Service]:
+async def service(
+    settings: Settings, venue: str, topics: Iterable[Topic], metrics_setting: str
+) -> AsyncIterator[Service]:
     """Run a producer's surroundings, from its lease to the spooling of what Kafka did not take.
+
+    Args:
+        topics: Those that it sends to.
+        metrics_setting: The name of the setting that says where its metrics are served.
 
     Raises:
         LeaseTakenError: If another producer of the venue runs.
@@ -68,7 +74,7 @@ async def service(settings: Settings, venue: str, topics: Iterable[Topic]) -> As
     refused = unsent.with_suffix(".refused.ndjson")
     stop, metrics = asyncio.Event(), Metrics(venue)
     with Lease(settings.state_dir, name):
-        metrics.serve(settings.producer_metrics)
+        metrics.serve(getattr(settings, metrics_setting), f"LAKE_{metrics_setting.upper()}")
         delivery = Delivery(
             settings.kafka.address, name, metrics, refused=lambda record, why: _keep_refused(refused, record, why)
         )

@@ -43,7 +43,7 @@ TRADES = Table(
 TICKERS = Table(
     layer=Layer.BRONZE,
     name="tickers",
-    description="One row per ticker frame: last price, best bid and ask, volume of 24 hours.",
+    description="One row per ticker: last price, best bid and ask, volume of 24 hours. Of deltas, what they add up to.",
     owner=OWNER,
     columns=(
         c.INGESTED_AT_META,
@@ -114,7 +114,7 @@ INGESTION_PROGRESS = Table(
 INGESTION_EVENTS = Table(
     layer=Layer.BRONZE,
     name="ingestion_events",
-    description="What happened to the feeds: gaps found, repaired or unavailable, reconnects.",
+    description="What happened to the feeds: gaps found, repaired or unavailable, reconnects, unprovable times.",
     owner=OWNER,
     columns=(c.INGESTED_AT_META, c.RAW_PAYLOAD, *KAFKA, c.VENUE, c.MARKET, c.PRODUCT_ID.optional(), c.REASON),
     grain=OFFSET,

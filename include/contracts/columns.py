@@ -10,15 +10,17 @@ VOLUME_TYPE = decimal(38, 8)
 NOTIONAL_TYPE = decimal(37, 16)
 
 # Whose trade it is
-VENUE = Column("venue", STRING, "The exchange, in lower case: `coinbase`.")
+VENUE = Column("venue", STRING, "The exchange, in lower case: `coinbase`, `bybit`.")
 MARKET = Column("market", STRING, "The venue's section: `spot`, `linear`.")
-PRODUCT_ID = Column("product_id", STRING, "The pair as the venue names it: `BTC-USD`.")
+PRODUCT_ID = Column("product_id", STRING, "The pair as the venue names it: `BTC-USD`, `BTCUSDT`.")
 
 # Where a row came from
 INGESTED_AT_META = Column(
     "_ingested_at", TIMESTAMP, "When our producer took the frame from the exchange's connection, by our clock."
 )
-RAW_PAYLOAD = Column("_raw_payload", STRING, "The frame, byte for byte as received.")
+RAW_PAYLOAD = Column(
+    "_raw_payload", STRING, "The frame, or its part of a frame that holds many trades, byte for byte as received."
+)
 KAFKA_TOPIC = Column("_kafka_topic", STRING, "The Kafka topic the record was read from.")
 KAFKA_PARTITION = Column("_kafka_partition", INT, "The partition of that topic.")
 KAFKA_OFFSET = Column("_kafka_offset", LONG, "The record's offset; unique and contiguous within topic and partition.")
@@ -32,7 +34,7 @@ SEQUENCE = Column("sequence", LONG, "The venue's order among trades of one momen
 WIRE_PRICE = Column("price", STRING, "Price as received, not yet checked.")
 WIRE_SIZE = Column("size", STRING, "Size as received, not yet checked.")
 WIRE_SIDE = Column("side", STRING, "Side as received; whose side it is depends on the venue.")
-WIRE_TIME = Column("time", STRING, "Exchange time as received.")
+WIRE_TIME = Column("time", STRING, "Exchange time as received; where the venue counts milliseconds, in ISO 8601.")
 
 # A trade, typed
 TRADE_ID = Column("trade_id", LONG, "The venue's id of the trade where its ids are numbers.", required=False)
@@ -64,7 +66,9 @@ RAW_BYTES = Column("_raw_bytes_base64", STRING, "The original bytes, base64: the
 CLOSED_THROUGH = Column(
     "closed_through", TIMESTAMP, "Every trade before this exchange time that can be had is acknowledged in Kafka."
 )
-COVERED_FROM = Column("covered_from", TIMESTAMP, "The exchange time from which this product has been followed.")
+COVERED_FROM = Column(
+    "covered_from", TIMESTAMP, "The exchange time from which this product has been followed without a break."
+)
 LAST_TRADE_ID = Column(
     "last_trade_id",
     LONG,

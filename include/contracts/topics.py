@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -22,6 +23,15 @@ class Header(StrEnum):
     """On dead letters: why the frame could not be read."""
 
 
+class TimeUnit(StrEnum):
+    """How a venue writes a moment."""
+
+    ISO = "iso"
+    """`2026-11-20T09:00:00.251063Z`, with as many fractional digits as the venue likes."""
+    MILLISECONDS = "milliseconds"
+    """Since 1970-01-01 UTC."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One Kafka topic.
@@ -29,7 +39,10 @@ class Topic:
     Args:
         key: What a record's key is; records of one key keep their order.
         compacted: Whether only the newest record of each key is kept.
-        consumer_group: The group to which the Bronze writer commits how far it has come; None if it does not read it.
+        consumer_group: The group to which the Bronze writer commits how far it has come, and the table that it fills;
+            None if it does not read it.
+        fields: What the venue calls a column of that table, where its name is another than ours.
+        time_unit: How the venue writes its time.
         is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
     """
 
@@ -40,12 +53,14 @@ class Topic:
     retention: timedelta
     compacted: bool = False
     consumer_group: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+    time_unit: TimeUnit = TimeUnit.ISO
     is_awaited: bool = True
 
 
 COINBASE_TRADES = Topic(
     "coinbase.raw.trades", "Trades as received, one a record.", "product_id", 4, timedelta(days=7),
-    consumer_group="bronze.trades",
+    consumer_group="bronze.trades", fields={"sequence": "trade_id"},
 )  # fmt: skip
 COINBASE_TICKERS = Topic(
     "coinbase.raw.tickers", "Tickers as received.", "product_id", 4, timedelta(days=7),
@@ -59,13 +74,49 @@ COINBASE_DEAD_LETTERS = Topic(
     "coinbase.dlq", "Frames that could not be read, as received, with the reason.", "venue", 1, timedelta(days=30),
     consumer_group="bronze.dead_letters",
 )  # fmt: skip
+BYBIT_TRADES = Topic(
+    "bybit.raw.trades", "Trades, one a record, each the bytes that its frame has of it.", "product_id", 3,
+    timedelta(days=7), consumer_group="bronze.trades",
+    fields={
+        "product_id": "s", "trade_id": "i", "sequence": "seq", "price": "p", "size": "v", "side": "S", "time": "T",
+    },
+    time_unit=TimeUnit.MILLISECONDS,
+)  # fmt: skip
+BYBIT_TICKERS = Topic(
+    "bybit.raw.tickers", "Tickers as they stand after each frame: the snapshot with all deltas so far.", "product_id",
+    3, timedelta(days=7), consumer_group="bronze.tickers",
+    fields={
+        "product_id": "symbol", "price": "lastPrice", "best_bid": "bid1Price", "best_ask": "ask1Price",
+        "volume_24h": "volume24h", "time": "ts",
+    },
+    time_unit=TimeUnit.MILLISECONDS, is_awaited=False,
+)  # fmt: skip
+BYBIT_DEAD_LETTERS = Topic(
+    "bybit.dlq", "Frames, or trades of one, that could not be read, as received, with the reason.", "venue", 1,
+    timedelta(days=30), consumer_group="bronze.dead_letters",
+)  # fmt: skip
 PROGRESS = Topic(
     "ingestion.progress", "How far each product is wholly acknowledged: JSON, see streaming/progress.py.",
     "venue/market/product_id", 1, timedelta(days=30), compacted=True, consumer_group="bronze.ingestion_progress",
 )  # fmt: skip
 EVENTS = Topic(
-    "ingestion.events", "What happened to the feed: gaps found and how they ended, reconnects. JSON.",
+    "ingestion.events", "What happened to the feed: gaps and how they ended, reconnects, unprovable times. JSON.",
     "venue/market/product_id", 1, timedelta(days=30), consumer_group="bronze.ingestion_events",
 )  # fmt: skip
 
-TOPICS = (COINBASE_TRADES, COINBASE_TICKERS, COINBASE_STATUS, COINBASE_DEAD_LETTERS, PROGRESS, EVENTS)
+TOPICS = (
+    COINBASE_TRADES,
+    COINBASE_TICKERS,
+    COINBASE_STATUS,
+    COINBASE_DEAD_LETTERS,
+    BYBIT_TRADES,
+    BYBIT_TICKERS,
+    BYBIT_DEAD_LETTERS,
+    PROGRESS,
+    EVENTS,
+)
+
+
+def topics_of(table: str) -> tuple[Topic, ...]:
+    """Return the topics that fill a table, named `layer.name`."""
+    return tuple(topic for topic in TOPICS if topic.consumer_group == table)

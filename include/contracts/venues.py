@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,7 @@ class Venue:
 
     Args:
         side_is: Whose side the wire's `side` is; ours is always the taker's.
+        sides: The wire's words for a side, each with ours.
         contiguous_ids: Whether a product's trade ids rise by exactly one, so that a missing id proves a missing trade.
     """
 
@@ -18,8 +20,10 @@ class Venue:
     markets: tuple[str, ...]
     side_is: str
     contiguous_ids: bool
+    sides: Mapping[str, str] = field(default_factory=lambda: {"buy": "buy", "sell": "sell"}, hash=False)
 
 
 COINBASE = Venue("coinbase", ("spot",), side_is="maker", contiguous_ids=True)
+BYBIT = Venue("bybit", ("linear", "spot"), side_is="taker", contiguous_ids=False, sides={"Buy": "buy", "Sell": "sell"})
 
-VENUES = (COINBASE,)
+VENUES = (COINBASE, BYBIT)

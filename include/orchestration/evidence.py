@@ -20,17 +20,17 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from include.contracts import bronze, topics, venues
-from include.contracts.topics import Topic
+from include.contracts import bronze, topics
+from include.contracts.topics import Topic, topics_of
 from include.orchestration.hours import Hour
 
 ANSWER_S = 10.0
 """Longest wait for one answer of the broker."""
 
 SETTLED: tuple[tuple[Topic, str], ...] = (
-    (topics.COINBASE_TRADES, bronze.TRADES.full_name),
-    (topics.COINBASE_TRADES, bronze.DEAD_LETTERS.full_name),
-    (topics.COINBASE_DEAD_LETTERS, bronze.DEAD_LETTERS.full_name),
+    *((topic, bronze.TRADES.full_name) for topic in topics_of(bronze.TRADES.full_name)),
+    *((topic, bronze.DEAD_LETTERS.full_name) for topic in topics_of(bronze.TRADES.full_name)),
+    *((topic, bronze.DEAD_LETTERS.full_name) for topic in topics_of(bronze.DEAD_LETTERS.full_name)),
     (topics.PROGRESS, bronze.INGESTION_PROGRESS.full_name),
     # How a gap ended is told before the progress that passes it: without it the ledger would change with a rebuild.
     (topics.EVENTS, bronze.INGESTION_EVENTS.full_name),
@@ -68,7 +68,8 @@ class Standing:
     Args:
         waiting: Products that are not closed through the hour's end, and may still be.
         silent: Products that have said nothing while the others went on past the limit of silence.
-        uncovered: Products that were followed only from some later time on; the hour goes on without them.
+        uncovered: Products that were followed only from some later time on; the hour is not vouched for by them, and
+            goes on without those that were not followed in it at all.
     """
 
     waiting: tuple[str, ...] = ()
@@ -94,6 +95,7 @@ def standing(
         HourNotCoveredError: If none of the products was followed so early.
     """
     covered = {name: said for name, said in progress.items() if said.covered_from <= hour.start}
+    in_part = {name: said for name, said in progress.items() if said.covered_from < hour.end}
     unheard = [name for name in products if name not in progress]
     uncovered = [name for name in products if name in progress and name not in covered]
     if uncovered and not unheard and not any(name in covered for name in products):
@@ -102,8 +104,8 @@ def standing(
             f"hour {hour} lies before the lake's first: its products are followed from {first:%Y-%m-%dT%H:%MZ} on; "
             "fetch the history of that hour first"
         )
-    newest = max((said.closed_through for said in covered.values()), default=hour.start)
-    late = [name for name in products if name in covered and covered[name].closed_through < hour.end] + unheard
+    newest = max((said.closed_through for said in in_part.values()), default=hour.start)
+    late = [name for name in products if name in in_part and in_part[name].closed_through < hour.end] + unheard
     given_up = newest >= hour.end + silence_limit
     return Standing(
         waiting=() if given_up else tuple(late),
@@ -196,10 +198,11 @@ class HourWatch:
 
 
 @contextmanager
-def hour_watch(bootstrap: str, products: Iterable[str], hour: Hour, silence_limit: timedelta) -> Iterator[HourWatch]:
-    """Open a watch on one hour, for Coinbase's products by their own names."""
-    names = tuple(f"{venues.COINBASE.name}/spot/{product}" for product in products)
-    watch = HourWatch(bootstrap, names, hour, silence_limit)
+def hour_watch(
+    bootstrap: str, products: Iterable[tuple[str, str, str]], hour: Hour, silence_limit: timedelta
+) -> Iterator[HourWatch]:
+    """Open a watch on one hour, for products by venue, market and name."""
+    watch = HourWatch(bootstrap, tuple(map("/".join, products)), hour, silence_limit)
     try:
         yield watch
     finally:

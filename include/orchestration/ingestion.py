@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from include.contracts import bronze, topics
-from include.contracts.topics import Topic
+from include.contracts.topics import Topic, topics_of
 from include.orchestration.evidence import committed_offsets, end_offsets
 from include.settings import Endpoint, Settings
 
@@ -109,7 +109,7 @@ class LagCheck:
             behind[topic.name] = sum(max(end - done[part], 0) for part, end in ends.items())
             # While nothing waits, standing still is no fault: the value then changes with the time.
             interval = self._settings.bronze_interval if topic.is_awaited else self._settings.bronze_quiet_interval
-            if self._still.is_too_long(group, sorted(done.items()) if behind[topic.name] else object(), interval):
+            if self._still.is_too_long(topic.name, sorted(done.items()) if behind[topic.name] else object(), interval):
                 stuck.append(f"{behind[topic.name]} records of {topic.name}")
         troubles = (Trouble(WRITER, f"{', '.join(stuck)} wait and none is committed"),) if stuck else ()
         return Reading({"records_behind": behind}, troubles)
@@ -136,11 +136,13 @@ class CommitCheck:
         """
         from include.orchestration.lake import open_catalog
 
-        topic, group = topics.COINBASE_TRADES, topics.COINBASE_TRADES.consumer_group
-        assert group is not None
-        ends = end_offsets(self._admin, [topic])[topic.name]
-        done = committed_offsets(self._admin, topic, group)
-        waits = any(end > done[part] for part, end in ends.items())
+        raw, group = topics_of(bronze.TRADES.full_name), bronze.TRADES.full_name
+        ends = end_offsets(self._admin, raw)
+        waits = any(
+            end > done[part]
+            for topic, done in ((topic, committed_offsets(self._admin, topic, group)) for topic in raw)
+            for part, end in ends[topic.name].items()
+        )
         table = open_catalog(self._settings, self._settings.branch).load_table(bronze.TRADES.full_name)
         newest = table.current_snapshot()
         at = datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None

@@ -54,7 +54,7 @@ class HourTrigger(BaseTrigger):
         # A silent product is let through by the exchange's clock; this is for when nothing moves at all.
         patience_ends = max(datetime.fromisoformat(self.waiting_since), hour.end) + settings.silence_limit
         said = ""
-        with hour_watch(settings.kafka.address, settings.products, hour, settings.silence_limit) as watch:
+        with hour_watch(settings.kafka.address, settings.followed, hour, settings.silence_limit) as watch:
             while True:
                 try:
                     evidence = await asyncio.to_thread(watch.look)

@@ -30,7 +30,7 @@ class WaitForHour(BaseOperator):
         hour = _hour(context)
         evidence = None
         try:
-            with hour_watch(settings.kafka.address, settings.products, hour, settings.silence_limit) as watch:
+            with hour_watch(settings.kafka.address, settings.followed, hour, settings.silence_limit) as watch:
                 evidence = watch.look()
                 self.log.info(watch.status)
         except HourNotCoveredError as error:

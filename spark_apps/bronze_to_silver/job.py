@@ -21,7 +21,6 @@ from pyspark.sql import functions as F
 from include.contracts import bronze, silver
 from include.contracts.silver import PRODUCT
 from include.contracts.table import Table
-from include.contracts.venues import COINBASE
 from include.logs import log_as_json
 from include.settings import Settings
 from spark_apps.bronze_to_silver import transforms
@@ -189,7 +188,7 @@ def arguments(words: Sequence[str]) -> Job:
     given = parser.parse_args(words)
     return Job(
         hour=given.hour,
-        expected=tuple((COINBASE.name, COINBASE.markets[0], product) for product in settings.products),
+        expected=settings.followed,
         late_after=timedelta(seconds=given.late_after_seconds),
         may_shrink=given.allow_shrink,
     )

@@ -25,7 +25,10 @@ TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6}0*)?Z$"
 DECIMAL = r"^-?\d+(\.\d{0,8}0*)?$"
 """Numbers that have a place for each of their digits: Spark would round further decimals in silence."""
 
-NUMBER = r"^\d{1,18}$"
+NUMBER = r"^\d{1,19}$"
+"""Bybit's spot ids have 19 digits; of those that are too large for a bigint the cast makes null."""
+
+OTHER = {"buy": "sell", "sell": "buy"}
 
 
 def near(trades: DataFrame, hour: datetime, since: datetime, until: datetime) -> DataFrame:
@@ -240,11 +243,14 @@ def _decimal(name: str) -> Column:
 
 def _taker_side() -> Column:
     """Return whose side it is in our words; null for other words, and for venues that we do not know."""
-    side = F.col("side")
-    inverted = F.when(side == "buy", "sell").when(side == "sell", "buy")
-    makers = [venue.name for venue in VENUES if venue.side_is == "maker"]
-    takers = [venue.name for venue in VENUES if venue.side_is == "taker"]
-    return F.when(F.col("venue").isin(*makers), inverted).when(F.col("venue").isin(*takers), side)
+    words = [
+        F.when(
+            (F.col("venue") == venue.name) & (F.col("side") == word), OTHER[side] if venue.side_is == "maker" else side
+        )
+        for venue in VENUES
+        for word, side in venue.sides.items()
+    ]
+    return F.coalesce(*words)
 
 
 def _hour() -> Column:

@@ -35,6 +35,7 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from include.contracts import TOPICS, bronze
 from include.contracts.table import Table
+from include.contracts.topics import topics_of
 from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
@@ -68,13 +69,13 @@ class Feed:
 def feeds(settings: Settings) -> list[Feed]:
     """Return the queries: one for each table with a topic, and one for dead letters, which may come in any topic."""
     often, seldom = settings.bronze_interval, settings.bronze_quiet_interval
-    topics_of: dict[str | None, tuple[str, ...]] = {topic.consumer_group: (topic.name,) for topic in TOPICS}
-    topics_of[bronze.DEAD_LETTERS.full_name] = tuple(topic.name for topic in TOPICS)
     quiet = {topic.consumer_group for topic in TOPICS if not topic.is_awaited}
-    return [
-        Feed(topics_of[table.full_name], table, seldom if table.full_name in quiet else often)
-        for table in bronze.TABLES
-    ]
+    return [Feed(_sources(table), table, seldom if table.full_name in quiet else often) for table in bronze.TABLES]
+
+
+def _sources(table: Table) -> tuple[str, ...]:
+    of_table = TOPICS if table is bronze.DEAD_LETTERS else topics_of(table.full_name)
+    return tuple(topic.name for topic in of_table)
 
 
 class OffsetTeller(StreamingQueryListener):

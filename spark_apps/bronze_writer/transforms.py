@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from include.contracts import bronze, topics
 from include.contracts.table import Table
-from include.contracts.topics import Header
+from include.contracts.topics import Header, TimeUnit, Topic, topics_of
 from include.renderers.spark import cast_to, select_columns
 
 TABLE_OF_TOPIC: Mapping[str, Table] = {
-    topics.COINBASE_TRADES.name: bronze.TRADES,
-    topics.COINBASE_TICKERS.name: bronze.TICKERS,
-    topics.COINBASE_STATUS.name: bronze.EXCHANGE_STATUS,
-    topics.PROGRESS.name: bronze.INGESTION_PROGRESS,
-    topics.EVENTS.name: bronze.INGESTION_EVENTS,
+    topic.name: table
+    for table in bronze.TABLES
+    if table is not bronze.DEAD_LETTERS
+    for topic in topics_of(table.full_name)
 }
-"""Which table each topic feeds; what its parser refuses, and all of the dead-letter topic, goes to dead letters."""
+"""Which table each topic feeds; what its parser refuses, and all of the dead-letter topics, goes to dead letters."""
+
+LETTERS = tuple(topic.name for topic in topics_of(bronze.DEAD_LETTERS.full_name))
 
 KEYED_BY_PRODUCT = tuple(topic.name for topic in topics.TOPICS if topic.key == "product_id")
 
-FRAME_FIELDS = (
-    "product_id", "trade_id", "price", "size", "side", "time", "best_bid", "best_ask", "volume_24h",
-    "venue", "market", "covered_from", "closed_through", "last_trade_id", "kind", "reason",
-)  # fmt: skip
+FRAME = "map<string, string>"
+"""A map, not a struct: Bybit's `s` and `S` are two fields, which a struct's columns cannot be."""
 
-JSON_OPTIONS = {"columnNameOfCorruptRecord": "corrupt", "allowSingleQuotes": "false"}
+JSON_OPTIONS = {"allowSingleQuotes": "false"}
+
+MILLISECONDS = r"^\d{1,15}$"
 
 
 def readable(kafka: DataFrame, table: Table) -> DataFrame:
@@ -45,11 +46,11 @@ def dead_letters(kafka: DataFrame) -> DataFrame:
     A tombstone's bytes are the empty string; its reason says that it had no value.
     """
     reason = F.when(
-        F.col("_kafka_topic") == topics.COINBASE_DEAD_LETTERS.name,
+        F.col("_kafka_topic").isin(*LETTERS),
         F.coalesce(F.col(Header.REASON), F.lit("the producer gave no reason")),
     )
-    for topic, table in TABLE_OF_TOPIC.items():
-        reason = reason.when(F.col("_kafka_topic") == topic, _refusal(table))
+    for table in dict.fromkeys(TABLE_OF_TOPIC.values()):
+        reason = reason.when(_is_from(topics_of(table.full_name)), _refusal(table))
     # Java's MIME encoder breaks the text into lines.
     encoded = F.translate(F.base64(F.col("value")), "\r\n", "")
     letters = (
@@ -78,7 +79,7 @@ def records(kafka: DataFrame) -> DataFrame:
         *headers,
     )
     texts = _computed_once(named, "text", _utf8(F.col("value")))
-    parsed = _computed_once(texts, "parsed", F.from_json("text", _frame_schema(), JSON_OPTIONS))
+    parsed = _computed_once(texts, "parsed", F.from_json("text", FRAME, JSON_OPTIONS))
     return _computed_once(parsed, "frame", F.when(_is_one_object(), F.col("parsed")))
 
 
@@ -92,11 +93,11 @@ def _computed_once(frame: DataFrame, name: str, value: Column) -> DataFrame:
 
 
 def _values(table: Table) -> dict[str, Column]:
-    """Say where each column of a table comes from: Kafka, the headers, or else the frame's field of that name."""
-    return {column.name: _value(column.name) for column in table.columns}
+    """Say where each column of a table comes from: Kafka, the headers, or else the frame's field of it."""
+    return {column.name: _value(column.name, table) for column in table.columns}
 
 
-def _value(name: str) -> Column:
+def _value(name: str, table: Table) -> Column:
     match name:
         case "_kafka_topic" | "_kafka_partition" | "_kafka_offset" | "_kafka_time":
             return F.col(name)
@@ -109,20 +110,44 @@ def _value(name: str) -> Column:
         case "_frame_index":
             return F.col(Header.FRAME_INDEX)
         case "venue" | "market":
-            return F.coalesce(F.col(name), F.col(f"frame.{name}"))
+            return F.coalesce(F.col(name), _field(name, table))
         case "product_id":
             # A trade from REST does not say its product, its key does.
-            return F.coalesce(
-                F.col("frame.product_id"), F.when(F.col("_kafka_topic").isin(*KEYED_BY_PRODUCT), F.col("key"))
-            )
-        case "sequence":
-            return F.col("frame.trade_id")
+            return F.coalesce(_field(name, table), F.when(F.col("_kafka_topic").isin(*KEYED_BY_PRODUCT), F.col("key")))
         case "price" | "size" | "best_bid" | "best_ask" | "volume_24h":
-            return _exact(name)
+            return _exact(_field(name, table))
+        case "time":
+            return _by_topic(table, lambda topic: _time(_field_of(topic, name), topic.time_unit))
         case "reason":
-            return F.coalesce(F.col("frame.reason"), F.col("frame.kind"))
+            return F.coalesce(_field(name, table), F.col("frame")["kind"])
         case _:
-            return F.col(f"frame.{name}")
+            return _field(name, table)
+
+
+def _field(name: str, table: Table) -> Column:
+    """Return the frame's value for a column of a table, by the name that the frame's venue has for it."""
+    return _by_topic(table, lambda topic: _field_of(topic, name))
+
+
+def _field_of(topic: Topic, name: str) -> Column:
+    return F.col("frame")[topic.fields.get(name, name)]
+
+
+def _by_topic(table: Table, value: Callable[[Topic], Column]) -> Column:
+    """Return what each topic of a table says of its own records."""
+    return F.coalesce(*(F.when(_is_from([topic]), value(topic)) for topic in topics_of(table.full_name)))
+
+
+def _is_from(sources: Iterable[Topic]) -> Column:
+    return F.col("_kafka_topic").isin(*(topic.name for topic in sources))
+
+
+def _time(written: Column, unit: TimeUnit) -> Column:
+    """Return an exchange time as text that sorts as times do; one that cannot be read stays as it is."""
+    if unit is TimeUnit.ISO:
+        return written
+    moment = F.timestamp_millis(F.when(written.rlike(MILLISECONDS), written.cast("bigint")))
+    return F.coalesce(F.date_format(moment, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"), written)
 
 
 def _refusal(table: Table) -> Column:
@@ -147,16 +172,15 @@ def _is_one_object() -> Column:
     """
     text = F.col("text")
     one_value = F.json_array_length(F.concat(F.lit("["), text, F.lit(",0]"))) == 2
-    return F.coalesce(F.ltrim(text).startswith("{") & one_value & F.col("parsed.corrupt").isNull(), F.lit(False))
+    return F.coalesce(F.ltrim(text).startswith("{") & one_value & F.col("parsed").isNotNull(), F.lit(False))
 
 
-def _exact(name: str) -> Column:
+def _exact(value: Column) -> Column:
     """Return a number's text if it stands so in the frame.
 
     Venues send numbers that matter as strings. A bare JSON number would come to us by way of a double, and where that
     changed its digits it is not what was received.
     """
-    value = F.col(f"frame.{name}")
     return F.when(F.col("text").contains(value), value)
 
 
@@ -173,7 +197,3 @@ def _utf8(binary: Column) -> Column:
     """Return bytes as text, or null where they are not UTF-8; a cast would let them through."""
     text = F.decode(binary, "UTF-8")
     return F.when(F.encode(text, "UTF-8") == binary, text)
-
-
-def _frame_schema() -> str:
-    return ", ".join(f"{name} string" for name in (*FRAME_FIELDS, "corrupt"))

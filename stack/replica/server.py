@@ -1,4 +1,4 @@
-"""The replica's server: the feed at `/coinbase/ws`, REST below `/coinbase`, health, and control of its faults."""
+"""The replica's server: the feed at `/coinbase/ws`, REST below `/coinbase`, Bybit, health, control of faults."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.web_runner import GracefulExit
 
 from stack.replica import frames
+from stack.replica.bybit.feed import Bybit
 from stack.replica.clock import Clock
 from stack.replica.faults import Faults
 from stack.replica.feed import Connection, End, Feed
@@ -55,11 +56,13 @@ def make_app(exchange: Exchange) -> web.Application:
     rest = Rest(tape, clock, faults, products, exchange.seconds)
     app = web.Application()
     server = _Server(exchange, products)
+    bybit = Bybit(tape, clock, products)
     app.cleanup_ctx.append(server.playing)
-    app.on_shutdown.append(server.hang_up)
+    app.on_shutdown.extend([server.hang_up, bybit.hang_up])
     app.add_routes(
         [
             web.get("/coinbase/ws", server.follow),
+            web.get("/bybit/v5/public/{market}", bybit.follow),
             web.get("/health", server.health),
             web.get("/control/faults", server.list_faults),
             web.post("/control/faults", server.arm_faults),

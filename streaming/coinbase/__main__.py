@@ -38,7 +38,7 @@ async def produce(settings: Settings) -> None:
         raise RefusalError("there is no product to follow: set LAKE_PRODUCTS, for example to BTC-USD,ETH-USD")
     is_remote = settings.exchange == "live"
     async with (
-        service(settings, ORIGIN.venue, TOPICS) as running,
+        service(settings, ORIGIN.venue, TOPICS, "producer_metrics") as running,
         open_session(settings.coinbase_rest, is_remote=is_remote) as session,
     ):
         delivery, metrics, hour_closed = running.delivery, running.metrics, asyncio.Event()

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from include.contracts import topics
 from streaming.backoff import Backoff
 from streaming.coinbase.messages import Error, Heartbeat, Match, Status, Subscriptions, Ticker
 from streaming.coinbase.parse import UnreadableError, parse_frame, subscribe
-from streaming.coinbase.rest import retry_after
+from streaming.connection import LOST, connected, pause_after
 from streaming.delivery import Delivery
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
@@ -26,16 +26,9 @@ from streaming.records import Origin, Record
 
 log = logging.getLogger(__name__)
 
-LOST = (OSError, ConnectionClosed, InvalidHandshake)
-"""Everything that a connection, or the attempt at one, may end in; a time-out is an OSError."""
 FIRST_HEARTBEAT_SECONDS = 10.0
 HEARTBEATS_MISSED_SECONDS = 2.5
 """Two heartbeats, one a second, and a little for the way."""
-OPEN_SECONDS = 8.0
-CLOSE_SECONDS = 3.0
-LARGEST_FRAME_BYTES = 16 * 2**20
-FRAMES_AHEAD = 1024
-"""Frames read from the socket and not yet taken; beyond, the socket is not read."""
 
 
 class Feed:
@@ -188,30 +181,13 @@ class Feed:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClientConnection]:
-        """Connect and subscribe; at the end, leave no connection behind."""
-        async with connect(
-            self._url,
-            compression=None,
-            open_timeout=OPEN_SECONDS,
-            close_timeout=CLOSE_SECONDS,
-            max_size=LARGEST_FRAME_BYTES,
-            max_queue=FRAMES_AHEAD,
-            proxy=True if self._is_remote else None,
+        """Connect and subscribe."""
+        self._refused.clear()
+        self._has_to_subscribe.set()
+        async with connected(
+            self._url, self._stop, self._metrics, self._subscribe, is_remote=self._is_remote
         ) as connection:
-            log.info("connected", extra={"url": self._url})
-            self._refused.clear()
-            self._has_to_subscribe.set()
-            tasks = [asyncio.create_task(self._subscribe(connection)), asyncio.create_task(self._close(connection))]
-            self._metrics.connected.set(1)
-            try:
-                yield connection
-            except TimeoutError:
-                connection.transport.abort()  # nobody is there to shake hands with
-                raise
-            finally:
-                self._metrics.connected.set(0)
-                for task in tasks:
-                    task.cancel()
+            yield connection
 
     async def _subscribe(self, connection: ClientConnection) -> None:
         """Subscribe to all products; again without those that the exchange refuses, as it may then refuse them all."""
@@ -221,16 +197,10 @@ class Feed:
                 products = [name for name in self._products if name not in self._refused]
                 await connection.send(subscribe(products), text=True)
 
-    async def _close(self, connection: ClientConnection) -> None:
-        """Close the connection when told to stop; what it has given by then can still be received."""
-        await self._stop.wait()
-        await connection.close()
-
     async def _wait_before_reconnect(self, lost: Exception) -> None:
         """Say what happened, expect nothing more from the lost connection, and wait a while, or until told to stop."""
-        reason, pause = f"{type(lost).__name__}: {lost}", self._pauses.next()
-        if isinstance(lost, InvalidStatus):
-            pause = max(pause, retry_after(lost.response.headers.get("Retry-After"), self._clock() / 1e9))
+        reason = f"{type(lost).__name__}: {lost}"
+        pause = pause_after(lost, self._pauses, self._clock() / 1e9)
         log.warning("the feed is lost", extra={"reason": reason, "retry_in": round(pause, 3)})
         self._metrics.reconnects.inc()
         for product in self._products.values():

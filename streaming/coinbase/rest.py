@@ -6,15 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import aiohttp
 
 from include.contracts.topics import COINBASE_DEAD_LETTERS
 from include.contracts.venues import COINBASE
-from streaming.backoff import Backoff
+from streaming.backoff import Backoff, retry_after
 from streaming.coinbase.parse import Page, UnreadableError, UnreadableTrade, parse_page
 from streaming.metrics import Metrics
 from streaming.ratelimit import TokenBucket
@@ -29,7 +27,6 @@ ORIGIN = Origin(COINBASE.name, COINBASE.markets[0])
 REQUESTS_PER_SECOND = 9.0
 """The exchange allows 10 and bursts of 15 per address; the rest is for whoever else asks from here."""
 BURST = 12
-LONGEST_HOLD_SECONDS = 300.0
 
 
 class CoinbaseArchive:
@@ -125,26 +122,6 @@ class _BusyError(Exception):
     def __init__(self, retry_after: float) -> None:
         super().__init__("too many requests")
         self.retry_after = retry_after
-
-
-def retry_after(header: str | None, now: float) -> float:
-    """Return the seconds that a `Retry-After` header asks for: a number, or a date; 0 without, at most five minutes.
-
-    Args:
-        header: As the exchange sent it.
-        now: Seconds since 1970.
-    """
-    if header is None:
-        return 0.0
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(header)
-        except ValueError:
-            return 0.0
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(max(seconds, 0.0), LONGEST_HOLD_SECONDS)
 
 
 def open_session(root: str, *, is_remote: bool) -> aiohttp.ClientSession:

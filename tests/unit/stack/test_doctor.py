@@ -21,7 +21,7 @@ def status(state: str) -> ServiceStatus:
 
 
 def flow(monkeypatch: pytest.MonkeyPatch, *, behind: int | None = 0, silent_for: timedelta = timedelta(0)):
-    progress = Progress("BTC-USD", NOW - timedelta(hours=3), NOW - silent_for)
+    progress = Progress(("coinbase", "spot", "BTC-USD"), NOW - timedelta(hours=3), NOW - silent_for)
     monkeypatch.setattr(kafka_view, "lags", lambda _: [Lag("coinbase.raw.trades", "bronze.trades", 99, behind)])
     monkeypatch.setattr(kafka_view, "progress", lambda _: [progress])
     found = doctor.flow(Settings(products=("BTC-USD",)), NOW)
@@ -49,7 +49,7 @@ def test_a_reader_far_behind_is_a_fault(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_product_that_was_closed_too_long_ago_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    finding = flow(monkeypatch, silent_for=timedelta(hours=1))["BTC-USD"]
+    finding = flow(monkeypatch, silent_for=timedelta(hours=1))["coinbase/spot/BTC-USD"]
 
     assert finding.is_fault
     assert "2026-11-20 11:00:00 UTC" in finding.found
@@ -59,8 +59,12 @@ def test_a_product_without_any_progress_is_a_fault(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(kafka_view, "lags", lambda _: [])
     monkeypatch.setattr(kafka_view, "progress", lambda _: [])
 
-    assert [finding.what for finding in doctor.flow(Settings(products=("X-USD",)), NOW) if finding.is_fault] == [
-        "X-USD"
+    settings = Settings(products=("X-USD",), follow_bybit=True, bybit_linear=(), bybit_spot=("XUSDT",))
+    faults = [finding for finding in doctor.flow(settings, NOW) if finding.is_fault]
+
+    assert [(fault.what, fault.advice) for fault in faults] == [
+        ("bybit/spot/XUSDT", "See the log of producer-bybit."),
+        ("coinbase/spot/X-USD", "See the log of producer-coinbase."),
     ]
 
 

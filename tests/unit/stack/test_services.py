@@ -1,11 +1,50 @@
 import base64
 import uuid
+from pathlib import Path
 
 import pytest
 
+from include.settings import Settings
+from stack import services
+from stack.java import Java
+from stack.layout import Layout
 from stack.services import cluster_id
 
 pytestmark = pytest.mark.unit
+
+SECRETS = dict.fromkeys(("postgres_password", "airflow_password", "airflow_jwt_secret", "airflow_fernet_key"), "secret")
+
+
+@pytest.fixture
+def layout(tmp_path: Path):
+    java = Java(Path("/java"), 21)
+
+    def make(**choices: object) -> Layout:
+        return Layout(Settings(state_dir=tmp_path / "state", tools_dir=tmp_path, **SECRETS, **choices), java, java)
+
+    return make
+
+
+def names(layout: Layout) -> list[str]:
+    return [service.name for service in services.minimal(layout)]
+
+
+def test_bybit_is_followed_only_where_it_is_asked_for(layout):
+    assert "producer-bybit" not in names(layout())
+    assert set(names(layout(follow_bybit=True))) - set(names(layout())) == {"producer-bybit"}
+
+
+def test_no_two_services_listen_on_one_port(layout):
+    ports = [port.port for service in services.minimal(layout(follow_bybit=True)) for port in service.ports]
+
+    assert len(set(ports)) == len(ports)
+
+
+@pytest.mark.parametrize("exchange", ["live", "replica"])
+def test_a_producer_waits_for_the_replica_where_it_follows_that(layout, exchange):
+    producer = services.producer_bybit(layout(exchange=exchange))
+
+    assert ("replica" in producer.after) == (exchange == "replica")
 
 
 @pytest.mark.parametrize("first", [0x00, 0x7F, 0xF8, 0xFB, 0xFF])

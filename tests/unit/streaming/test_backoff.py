@@ -1,6 +1,6 @@
 import pytest
 
-from streaming.backoff import Backoff
+from streaming.backoff import Backoff, retry_after
 
 pytestmark = pytest.mark.unit
 
@@ -25,3 +25,18 @@ def test_after_a_success_it_begins_again():
     pauses.reset()
 
     assert pauses.next() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("3", 3),
+        ("-1", 0),
+        ("100000", 300),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 7),
+        ("soon", 0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(header, seconds):
+    assert retry_after(header, now=784111770.0) == seconds

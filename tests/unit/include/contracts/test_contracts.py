@@ -6,6 +6,7 @@ import pytest
 from include.contracts import TABLES, TOPICS, bronze, silver, table
 from include.contracts.table import LONG, Action, Column, Layer, Table
 from include.contracts.topics import Header
+from include.contracts.venues import VENUES
 
 pytestmark = pytest.mark.unit
 
@@ -50,6 +51,17 @@ def test_every_topic_that_bronze_reads_commits_to_the_group_of_its_table():
     streamed = {contract.full_name for contract in bronze.TABLES}
 
     assert {topic.consumer_group for topic in TOPICS} == streamed
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_a_venue_has_other_names_only_for_columns_of_the_table_that_its_topic_fills(topic):
+    assert set(topic.fields) <= set(table(topic.consumer_group).column_names)
+
+
+@pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.name)
+def test_every_venue_has_topics_and_words_for_both_sides(venue):
+    assert any(topic.name.startswith(f"{venue.name}.raw.") for topic in TOPICS)
+    assert sorted(venue.sides.values()) == ["buy", "sell"]
 
 
 def test_a_header_is_called_what_the_column_from_it_is_called():

@@ -59,6 +59,12 @@ def test_a_product_that_was_followed_later_does_not_hold_the_hour_up():
     assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing(uncovered=(DOGE,))
 
 
+def test_an_hour_waits_for_what_was_followed_from_within_it_though_that_does_not_vouch_for_it():
+    progress = {BTC: through(at(10)), DOGE: through(at(9, 59), covered_from=at(9, 30))}
+
+    assert standing(progress, [BTC, DOGE], HOUR, LIMIT) == Standing(waiting=(DOGE,), uncovered=(DOGE,))
+
+
 def test_an_hour_before_all_products_is_refused_with_the_first_time_that_is_covered():
     progress = {BTC: through(at(12), covered_from=at(10)), DOGE: through(at(12), covered_from=at(11))}
 

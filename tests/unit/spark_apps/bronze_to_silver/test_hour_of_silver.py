@@ -94,6 +94,51 @@ def test_a_match_becomes_a_typed_trade_with_the_takers_side(trades):
 
 
 @pytest.mark.parametrize(
+    ("market", "ref", "number"),
+    [("linear", "a9188a0a-82bc-50de-be60-03eedbe3cdd7", None), ("spot", "2280000001739247417", 2280000001739247417)],
+)
+def test_a_trade_of_bybit_is_known_by_its_reference_and_says_the_takers_side(trades, market, ref, number):
+    given = trade(
+        ref, "2026-11-20T09:30:00.019Z", venue="bybit", market=market, product_id="BTCUSDT", side="Sell",
+        sequence=753843954913, _frame_index=3,
+    )  # fmt: skip
+
+    assert only(trades(given), "trade_id", "trade_ref", "sequence", "_frame_index", "side", "trade_time") == {
+        "trade_id": number,
+        "trade_ref": ref,
+        "sequence": 753843954913,
+        "_frame_index": 3,
+        "side": "sell",
+        "trade_time": "2026-11-20 09:30:00.019",
+    }
+
+
+def test_trades_that_share_their_sequence_are_all_kept_and_the_same_symbol_of_two_markets_is_two_products(trades):
+    swept = {"venue": "bybit", "product_id": "BTCUSDT", "side": "Buy", "sequence": 7}
+    given = [
+        trade("a", market="linear", _kafka_offset=0, **swept),
+        trade("b", market="linear", _kafka_offset=1, **swept),
+        trade("b", market="linear", _kafka_offset=2, **swept),
+        trade("a", market="spot", _kafka_offset=3, **swept),
+    ]
+
+    assert as_dicts(trades(*given), "market", "trade_ref") == [
+        {"market": "linear", "trade_ref": "a"},
+        {"market": "linear", "trade_ref": "b"},
+        {"market": "spot", "trade_ref": "a"},
+    ]
+
+
+def test_no_hole_is_seen_in_ids_that_are_not_counted(judged, rows_of):
+    given = [trade(str(number), venue="bybit", market="spot", side="Buy") for number in (1, 5)]
+    followed = transforms.evidence(rows_of(bronze.INGESTION_PROGRESS), NINE)
+
+    gaps = transforms.trade_gaps(judged(*given), followed, rows_of(bronze.INGESTION_EVENTS), NINE, NINE, TEN)
+
+    assert gaps.isEmpty()
+
+
+@pytest.mark.parametrize(
     ("time", "expected"),
     [
         ("2026-11-20T09:30:01.123456Z", "2026-11-20 09:30:01.123456"),
@@ -128,6 +173,7 @@ def test_every_form_of_an_exchange_time_is_read_exactly(trades, time, expected):
         ({"size": "0.00000000"}, "size_positive"),
         ({"side": "BUY"}, "side_known"),
         ({"side": None}, "side_known"),
+        ({"venue": "bybit", "side": "buy"}, "side_known"),
         ({"venue": "unknown"}, "side_known"),
         ({"trade_id": "7a"}, "id_is_number"),
         ({"trade_id": "1.0"}, "id_is_number"),
@@ -271,6 +317,19 @@ def test_an_hour_is_closed_if_the_product_was_followed_from_its_start_to_its_end
     row = only(evidence(progress(closed_through, covered_from=covered_from)), "is_closed")
 
     assert row == {"is_closed": is_closed}
+
+
+@pytest.mark.parametrize(
+    ("records", "is_closed"),
+    [
+        ((progress(at(20)), progress(TEN, covered_from=at(30))), False),
+        ((progress(TEN), progress(at(1, hour=10), covered_from=at(0, 0.5, hour=10))), True),
+        ((progress(at(59, hour=8)), progress(TEN, covered_from=at(59, 30, hour=8))), True),
+    ],
+    ids=["broken within the hour", "broken after it", "broken before it"],
+)
+def test_an_hour_is_not_closed_if_the_product_was_followed_with_a_break_in_it(evidence, records, is_closed):
+    assert only(evidence(*records), "is_closed") == {"is_closed": is_closed}
 
 
 def test_a_product_that_is_followed_only_since_the_hour_was_over_is_no_part_of_it(evidence):

@@ -29,6 +29,18 @@ GAP = (
     b'{"kind":"gap","venue":"coinbase","market":"spot","product_id":"BTC-USD","reason":"trade 9 came next after 6",'
     b'"first_missing_id":7,"last_missing_id":8,"state":"repaired","at":"2026-11-20T12:00:00.000000Z"}'
 )
+BYBIT_LINEAR = (
+    b'{"T":1786310819680,"s":"BTCUSDT","S":"Sell","v":"0.004","p":"65114.20","L":"MinusTick",'
+    b'"i":"a9188a0a-82bc-50de-be60-03eedbe3cdd7","BT":false,"RPI":false,"seq":753843954913}'
+)
+BYBIT_SPOT = (
+    b'{"i":"2280000001739247417","T":1786310819681,"p":"65114.2","v":"0.000153","S":"Buy","seq":99141,"s":"BTCUSDT",'
+    b'"BT":false,"RPI":false}'
+)
+BYBIT_TICKER = (
+    b'{"symbol":"BTCUSDT","lastPrice":"65114.30","volume24h":"17573.9120","bid1Price":"65114.20",'
+    b'"ask1Price":"65114.30","preOpenPrice":"","ts":1786310817583,"cs":753843900397}'
+)
 HEADERS = {"source": "ws", "frame_index": "0", "received_at": "1732093200123456", "venue": "coinbase", "market": "spot"}
 RECEIVED = "2024-11-20 09:00:00.123456"
 KAFKA_TIME = datetime(2026, 11, 20, 9, 0, 1, tzinfo=UTC)
@@ -103,6 +115,91 @@ def test_a_ticker_keeps_bid_ask_and_volume_as_text(kafka):
     )
 
     assert row == {"best_bid": "87981.13", "best_ask": "87981.14", "volume_24h": "13615.85264230"}
+
+
+@pytest.mark.parametrize(
+    ("market", "trade", "expected"),
+    [
+        (
+            "linear",
+            BYBIT_LINEAR,
+            {
+                "_frame_index": 3,
+                "market": "linear",
+                "product_id": "BTCUSDT",
+                "trade_id": "a9188a0a-82bc-50de-be60-03eedbe3cdd7",
+                "sequence": 753843954913,
+                "price": "65114.20",
+                "size": "0.004",
+                "side": "Sell",
+                "time": "2026-08-09T21:26:59.680Z",
+            },
+        ),
+        (
+            "spot",
+            BYBIT_SPOT,
+            {
+                "_frame_index": 3,
+                "market": "spot",
+                "product_id": "BTCUSDT",
+                "trade_id": "2280000001739247417",
+                "sequence": 99141,
+                "price": "65114.2",
+                "size": "0.000153",
+                "side": "Buy",
+                "time": "2026-08-09T21:26:59.681Z",
+            },
+        ),
+    ],
+)
+def test_a_trade_of_bybit_becomes_a_row_under_our_names(kafka, market, trade, expected):
+    headers = HEADERS | {"venue": "bybit", "market": market, "frame_index": "3"}
+    frame = kafka(trade, topic="bybit.raw.trades", key=b"BTCUSDT", headers=headers)
+
+    assert (
+        only(readable(frame, bronze.TRADES), "_raw_payload", *expected) == {"_raw_payload": trade.decode()} | expected
+    )
+    assert dead_letters(frame).isEmpty()
+
+
+def test_trades_of_two_venues_in_one_batch_are_each_read_by_their_own_names(kafka):
+    both = kafka(MATCH).unionByName(
+        kafka(BYBIT_LINEAR, topic="bybit.raw.trades", key=b"BTCUSDT", headers=HEADERS | {"venue": "bybit"})
+    )
+
+    assert as_dicts(readable(both, bronze.TRADES), "venue", "price") == [
+        {"venue": "bybit", "price": "65114.20"},
+        {"venue": "coinbase", "price": "116827.85"},
+    ]
+
+
+@pytest.mark.parametrize("time", [b'"soon"', b"-1", b"1786310819680123456", b"1.5"])
+def test_a_count_of_milliseconds_that_is_none_stays_as_received(kafka, time):
+    frame = kafka(BYBIT_LINEAR.replace(b"1786310819680", time), topic="bybit.raw.trades", key=b"BTCUSDT")
+
+    assert only(readable(frame, bronze.TRADES), "time") == {"time": time.decode().strip('"')}
+
+
+def test_a_ticker_of_bybit_has_no_trade_and_may_have_no_offers(kafka):
+    without_offers = BYBIT_TICKER.replace(b"bid1Price", b"x").replace(b"ask1Price", b"y")
+    rows = readable(kafka(BYBIT_TICKER, without_offers, topic="bybit.raw.tickers", key=b"BTCUSDT"), bronze.TICKERS)
+
+    linear, spot = as_dicts(rows, "trade_id", "price", "best_bid", "best_ask", "volume_24h", "time")
+    assert linear == {
+        "trade_id": None,
+        "price": "65114.30",
+        "best_bid": "65114.20",
+        "best_ask": "65114.30",
+        "volume_24h": "17573.9120",
+        "time": "2026-08-09T21:26:57.583Z",
+    }
+    assert spot == linear | {"best_bid": None, "best_ask": None}
+
+
+def test_a_letter_of_any_venue_is_one(kafka):
+    letters = dead_letters(kafka(BYBIT_LINEAR, topic="bybit.dlq", headers=HEADERS | {"reason": "no trade"}))
+
+    assert only(letters, "reason") == {"reason": "no trade"}
 
 
 def test_progress_is_typed_and_may_have_seen_no_trade(kafka):
@@ -210,7 +307,22 @@ def test_a_trade_with_garbage_for_a_price_is_a_row_all_the_same(kafka):
 
 @pytest.mark.parametrize("topic", sorted(TABLE_OF_TOPIC))
 def test_every_offset_of_a_topic_is_exactly_one_row_or_one_dead_letter(kafka, topic):
-    values = (MATCH, REST, TICKER, PROGRESS, GAP, None, b"", b"{}", b"[]", b"\xff", b'{"products":[]}')
+    values = (
+        MATCH,
+        REST,
+        TICKER,
+        BYBIT_LINEAR,
+        BYBIT_SPOT,
+        BYBIT_TICKER,
+        PROGRESS,
+        GAP,
+        None,
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"products":[]}',
+    )
     frame = kafka(*values, topic=topic)
 
     offsets = [

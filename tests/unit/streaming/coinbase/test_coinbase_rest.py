@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestServer
 
 from streaming.backoff import Backoff
 from streaming.coinbase.parse import UnreadableTrade
-from streaming.coinbase.rest import CoinbaseArchive, retry_after
+from streaming.coinbase.rest import CoinbaseArchive
 from streaming.metrics import Metrics
 from streaming.repair import UnknownProductError
 
@@ -97,18 +97,3 @@ async def test_a_product_that_the_exchange_does_not_know_is_not_asked_for_again(
             await archive.trades("XXX-USD", below=None, limit=1)
 
     assert len(asked) == 1
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, 0),
-        ("3", 3),
-        ("-1", 0),
-        ("100000", 300),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", 7),
-        ("soon", 0),
-    ],
-)
-def test_retry_after_is_a_number_or_a_date(header, seconds):
-    assert retry_after(header, now=784111770.0) == seconds

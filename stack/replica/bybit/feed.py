@@ -1,0 +1,183 @@
+"""The feeds at `/bybit/v5/public/{market}`: each connection plays the tape by itself, from its subscriptions on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from stack.replica.bybit import frames
+from stack.replica.bybit.frames import Market, Printed
+from stack.replica.clock import Clock
+from stack.replica.frames import Product
+from stack.replica.recordings import Trade
+from stack.replica.tape import Tape
+
+MILLISECOND = 1_000
+"""Microseconds."""
+EVERY = 100 * MILLISECOND
+"""The exchange's rhythm: what is traded within it comes together."""
+MOST_TRADES = 1024
+"""In one frame."""
+MOST_ARGS = 10
+"""In one request of the spot market."""
+ALL = 10**9
+
+
+class _Request(msgspec.Struct):
+    op: str = ""
+    args: list[str] = []
+    req_id: str = ""
+
+
+class Connection:
+    """One client of one market.
+
+    Args:
+        products: The other exchange's products by our symbols.
+    """
+
+    def __init__(self, market: Market, tape: Tape, clock: Clock, products: Mapping[str, Product]) -> None:
+        self._market = market
+        self._tape = tape
+        self._clock = clock
+        self._products = products
+        self._last_ids: dict[str, int] = {}
+        self._last_times: dict[str, int] = {}
+        self._states: dict[str, dict[str, str]] = {}
+
+    def receive(self, text: str) -> Iterator[bytes]:
+        """Do what a client asks; give the answers."""
+        try:
+            request = msgspec.json.decode(text, type=_Request)
+        except msgspec.DecodeError:
+            request = _Request()
+        if request.op == "ping":
+            yield frames.answer(self._market, "ping", request.req_id)
+        elif request.op != "subscribe":
+            yield frames.answer(self._market, request.op, request.req_id, "error:request not supported")
+        elif refusal := self._refusal(request.args):
+            yield frames.answer(self._market, "subscribe", request.req_id, refusal)
+        else:
+            # The first data comes before the acknowledgement, as it does from the exchange.
+            yield from self._subscribe(request.args)
+            yield frames.answer(self._market, "subscribe", request.req_id)
+
+    def due(self) -> Iterator[bytes]:
+        """Give what is to be sent by now: trades, and the tickers that they change."""
+        now = self._clock.now()
+        for symbol, last_id in self._last_ids.items():
+            new = self._tape.page(self._products[symbol].id, now, above=last_id, limit=ALL)[::-1]
+            if new:
+                self._last_ids[symbol] = new[-1].trade_id
+                printed = [self._printed(symbol, trade) for trade in new]
+                for first in range(0, len(printed), MOST_TRADES):
+                    some = printed[first : first + MOST_TRADES]
+                    yield frames.trades(self._market, symbol, some, now // MILLISECOND)
+        for symbol in self._states:
+            if changed := self._changed(symbol, now):
+                yield changed
+
+    def next_due(self) -> int:
+        """Return when it is worth looking again."""
+        now = self._clock.now()
+        return max(self._tape.next_play(now), now + EVERY)
+
+    def _refusal(self, args: list[str]) -> str | None:
+        if self._market is Market.SPOT and len(args) > MOST_ARGS:
+            return f"args size >{MOST_ARGS}"
+        for arg in args:
+            channel, _, symbol = arg.partition(".")
+            if channel not in (frames.TRADES, frames.TICKERS) or symbol not in self._products:
+                return f"error:handler not found,topic:{arg}"
+        return None
+
+    def _subscribe(self, args: list[str]) -> Iterator[bytes]:
+        now = self._clock.now()
+        for arg in args:
+            channel, _, symbol = arg.partition(".")
+            last = self._tape.last(self._products[symbol].id, now)
+            if channel == frames.TRADES:
+                self._last_ids[symbol] = last.trade_id if last else 0
+            else:
+                self._states[symbol] = self._state(symbol, last) if last else {}
+                if last:
+                    yield frames.ticker("snapshot", self._states[symbol], now // MILLISECOND)
+
+    def _printed(self, symbol: str, trade: Trade) -> Printed:
+        time = max(trade.time // MILLISECOND, self._last_times.get(symbol, 0))
+        self._last_times[symbol] = time
+        return Printed(trade, time)
+
+    def _changed(self, symbol: str, now: int) -> bytes | None:
+        last = self._tape.last(self._products[symbol].id, now)
+        if last is None:
+            return None
+        before, state = self._states[symbol], self._state(symbol, last)
+        self._states[symbol] = state
+        if state == before:
+            return None
+        if not before or self._market is Market.SPOT:
+            return frames.ticker("snapshot", state, now // MILLISECOND)
+        changes = {name: text for name, text in state.items() if text != before[name]}
+        return frames.ticker("delta", {"symbol": symbol} | changes, now // MILLISECOND)
+
+    def _state(self, symbol: str, last: Trade) -> dict[str, str]:
+        step = self._products[symbol].quote_increment
+        return frames.state(self._market, symbol, last, self._tape.day(last), step)
+
+
+class Bybit:
+    """The exchange's public feeds.
+
+    Args:
+        products: The products of the tape by their own names.
+    """
+
+    def __init__(self, tape: Tape, clock: Clock, products: Mapping[str, Product]) -> None:
+        self._tape = tape
+        self._clock = clock
+        self._products = {name.replace("-USD", "USDT"): product for name, product in products.items()}
+        self._sockets: set[web.WebSocketResponse] = set()
+
+    async def follow(self, request: web.Request) -> web.StreamResponse:
+        """Serve one connection, from its opening to its end."""
+        name = request.match_info["market"]
+        if name not in list(Market):
+            return web.Response(status=404)
+        connection = Connection(Market(name), self._tape, self._clock, self._products)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        turn = asyncio.Lock()
+        playing = asyncio.create_task(self._play(socket, connection, turn))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await _send(socket, connection.receive(message.data), turn)
+        finally:
+            self._sockets.discard(socket)
+            playing.cancel()
+            with suppress(asyncio.CancelledError, ConnectionError):
+                await playing
+        return socket
+
+    async def hang_up(self, app: web.Application) -> None:
+        """Say goodbye to all clients."""
+        for socket in tuple(self._sockets):
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+
+    async def _play(self, socket: web.WebSocketResponse, connection: Connection, turn: asyncio.Lock) -> None:
+        while True:
+            await _send(socket, connection.due(), turn)
+            await self._clock.sleep_until(connection.next_due())
+
+
+async def _send(socket: web.WebSocketResponse, due: Iterator[bytes], turn: asyncio.Lock) -> None:
+    """Send frames as they are made, nothing else between them: a snapshot comes before what changes it."""
+    async with turn:
+        for frame in due:
+            await socket.send_frame(frame, WSMsgType.TEXT)

@@ -1,0 +1,100 @@
+"""Bybit's words: every frame of its public feeds, key by key in the order of its market."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from stack.replica.recordings import OTHER_SIDE, Trade
+from stack.replica.tape import Day
+
+CONNECTION = "replica"
+SPOT_IDS = 2_280_000_000_000_000_000
+"""Where the ids of spot trades begin: they have 19 digits."""
+TICKERS = "tickers"
+TRADES = "publicTrade"
+
+
+class Market(StrEnum):
+    """A section of the exchange with a feed of its own."""
+
+    LINEAR = "linear"
+    SPOT = "spot"
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """A trade and the time that its frame says, in milliseconds: a feed's times never run back."""
+
+    trade: Trade
+    time: int
+
+
+def trades(market: Market, symbol: str, printed: Sequence[Printed], ts: int) -> bytes:
+    """Make a frame of trades; those of one millisecond share their `seq`, as those of one sweep do."""
+    element = _linear_trade if market is Market.LINEAR else _spot_trade
+    data = [element(symbol, one) for one in printed]
+    return _encode({"topic": f"{TRADES}.{symbol}", "type": "snapshot", "ts": ts, "data": data})
+
+
+def _linear_trade(symbol: str, printed: Printed) -> dict[str, Any]:
+    trade = printed.trade
+    digest = blake2b(f"{symbol} {trade.trade_id}".encode(), digest_size=16).digest()
+    return {
+        "T": printed.time, "s": symbol, "S": _taker(trade), "v": trade.size, "p": trade.price, "L": "ZeroPlusTick",
+        "i": str(UUID(bytes=digest, version=5)), "BT": False, "RPI": False, "seq": printed.time,
+    }  # fmt: skip
+
+
+def _spot_trade(symbol: str, printed: Printed) -> dict[str, Any]:
+    trade = printed.trade
+    return {
+        "i": str(SPOT_IDS + trade.trade_id), "T": printed.time, "p": trade.price, "v": trade.size, "S": _taker(trade),
+        "seq": printed.time, "s": symbol, "BT": False, "RPI": False,
+    }  # fmt: skip
+
+
+def _taker(trade: Trade) -> str:
+    return OTHER_SIDE[trade.side].capitalize()
+
+
+def state(market: Market, symbol: str, last: Trade, day: Day, step: str) -> dict[str, str]:
+    """Return what a symbol's ticker says after a trade; only the linear market tells the best offers.
+
+    Args:
+        step: The product's smallest price difference.
+    """
+    known = {
+        "symbol": symbol,
+        "lastPrice": last.price,
+        "prevPrice24h": day.open_24h,
+        "highPrice24h": day.high_24h,
+        "lowPrice24h": day.low_24h,
+        "volume24h": f"{day.volume_24h:f}",
+    }
+    if market is Market.SPOT:
+        return known
+    ask = f"{Decimal(last.price) + Decimal(step):f}"
+    return known | {"bid1Price": last.price, "bid1Size": last.size, "ask1Price": ask, "ask1Size": last.size}
+
+
+def ticker(kind: str, fields: dict[str, str], ts: int) -> bytes:
+    """Make a ticker: all of a state, as `snapshot`, or what changed of it, as `delta`."""
+    return _encode({"topic": f"{TICKERS}.{fields['symbol']}", "type": kind, "data": fields, "cs": ts, "ts": ts})
+
+
+def answer(market: Market, operation: str, req_id: str, refusal: str | None = None) -> bytes:
+    """Acknowledge a request, answer a ping, or refuse."""
+    words = {("subscribe", Market.SPOT): "subscribe"}.get((operation, market), "pong" if operation == "ping" else "")
+    said = {"success": refusal is None, "ret_msg": refusal or words, "conn_id": CONNECTION}
+    named = {"req_id": req_id} if market is Market.LINEAR else {}
+    return _encode(said | named | {"op": operation})
+
+
+def _encode(frame: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(frame)

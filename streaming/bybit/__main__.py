@@ -1,0 +1,79 @@
+"""The producer of Bybit: `python -m streaming.bybit`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from include.contracts import topics
+from include.contracts.venues import BYBIT
+from include.settings import Settings
+from streaming.bybit.feed import Feed
+from streaming.bybit.parse import TICK
+from streaming.failures import RefusalError
+from streaming.product import ProductKey
+from streaming.progress import ProgressRecord
+from streaming.publish import publish_once, publish_progress
+from streaming.records import Origin
+from streaming.resume import read_progress
+from streaming.service import DRAIN_SECONDS, run, service
+from streaming.uncounted import UncountedProduct
+
+TOPICS = (topics.BYBIT_TRADES, topics.BYBIT_TICKERS, topics.BYBIT_DEAD_LETTERS, topics.PROGRESS, topics.EVENTS)
+
+Markets = dict[str, dict[str, UncountedProduct]]
+"""Products by market and symbol."""
+
+
+async def produce(settings: Settings) -> None:
+    """Follow the exchange's markets until told to stop, and say how far each product is closed.
+
+    Raises:
+        RefusalError: If it cannot begin, or a market accepts none of its symbols.
+    """
+    if not settings.bybit_symbols:
+        raise RefusalError("there is no symbol to follow: set LAKE_BYBIT_LINEAR or LAKE_BYBIT_SPOT")
+    async with service(settings, BYBIT.name, TOPICS, "bybit_metrics") as running:
+        delivery, metrics, hour_closed = running.delivery, running.metrics, asyncio.Event()
+        keys = frozenset(str(key) for key in _keys(settings))
+        stored = await asyncio.to_thread(read_progress, settings.kafka.address, keys)
+        markets = _products(settings, stored, hour_closed.set)
+        products = [product for symbols in markets.values() for product in symbols.values()]
+        metrics.watch(products)
+        feeds = [
+            Feed(
+                settings.bybit_ws[market], symbols, Origin(BYBIT.name, market), delivery, metrics, running.stop,
+                is_remote=settings.exchange == "live",
+            )
+            for market, symbols in markets.items()
+        ]  # fmt: skip
+        running.stop_on_signals()
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(publish_progress(products, delivery, hour_closed))
+            async with asyncio.TaskGroup() as following:
+                for feed in feeds:
+                    following.create_task(feed.follow())
+            publishing.cancel()
+        await delivery.drain(DRAIN_SECONDS)
+        await publish_once(products, delivery)
+
+
+def _keys(settings: Settings) -> list[ProductKey]:
+    return [
+        ProductKey(BYBIT.name, market, symbol)
+        for market, symbols in settings.bybit_symbols.items()
+        for symbol in symbols
+    ]
+
+
+def _products(settings: Settings, stored: Mapping[str, ProgressRecord], hour_closed: Callable[[], None]) -> Markets:
+    """Return the products, each going on where its progress ends."""
+    markets: Markets = {}
+    for key in _keys(settings):
+        product = UncountedProduct(key, TICK, stored.get(str(key)), hour_closed=hour_closed)
+        markets.setdefault(key.market, {})[key.product_id] = product
+    return markets
+
+
+if __name__ == "__main__":
+    run(produce)

@@ -1,0 +1,62 @@
+"""What Bybit sends, as it is on the wire, whatever the order of its keys. Fields that we do not name are not looked at.
+
+The markets differ: a spot trade has no tick direction and a number for its id, a linear one a UUID; a spot
+acknowledgement has no `req_id`. What is needed of a message is what both have.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""Since 1970-01-01 UTC, up to the year 9999."""
+Symbol = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What tells the kinds of messages apart: data has a topic, answers have an operation."""
+
+    topic: str | None = None
+    op: str | None = None
+
+
+class TradesFrame(msgspec.Struct, frozen=True):
+    """Trades of one symbol in the order of their times; those of one sweep share their `seq`, over frames too."""
+
+    data: list[msgspec.Raw]
+
+
+class WireTrade(msgspec.Struct, frozen=True):
+    """One trade. `S` is the taker's side; `seq` is not unique; `i` is text, and its only identity."""
+
+    T: Milliseconds
+    s: Symbol
+    i: Annotated[str, msgspec.Meta(min_length=1)]
+    seq: int | UnsetType = UNSET
+    p: str | UnsetType = UNSET
+    v: str | UnsetType = UNSET
+    S: str | UnsetType = UNSET
+
+
+class TickerFrame(msgspec.Struct, frozen=True):
+    """The state of a symbol, or what has changed of it; each value is kept as it was written."""
+
+    type: str
+    ts: Milliseconds
+    data: dict[str, msgspec.Raw]
+    cs: int | UnsetType = UNSET
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """The answer to a subscription."""
+
+    success: bool
+    ret_msg: str = ""
+    req_id: str = ""
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """The answer to a ping: its `op` is again `ping`, or `pong`."""

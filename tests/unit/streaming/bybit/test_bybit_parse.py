@@ -1,0 +1,139 @@
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from streaming.bybit.messages import Ack, Pong
+from streaming.bybit.parse import (
+    PING,
+    Ticker,
+    Trade,
+    Trades,
+    UnknownType,
+    UnreadableError,
+    UnreadableTrade,
+    parse_frame,
+    subscribe,
+)
+
+pytestmark = pytest.mark.unit
+
+LINEAR_TRADE = (
+    b'{"T":1786310819680,"s":"BTCUSDT","S":"Sell","v":"0.004","p":"65114.20","L":"MinusTick",'
+    b'"i":"a9188a0a-82bc-50de-be60-03eedbe3cdd7","BT":false,"RPI":false,"seq":753843954913}'
+)
+SPOT_TRADE = (
+    b'{"i":"2280000001739247417","T":1786310819681,"p":"65114.2","v":"0.000153","S":"Buy","seq":99141,"s":"BTCUSDT",'
+    b'"BT":false,"RPI":false}'
+)
+LINEAR = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1786310819681,"data":[' + LINEAR_TRADE + b"]}"
+SPOT = b'{"type":"snapshot","data":[' + SPOT_TRADE + b'],"ts":1786310819682,"topic":"publicTrade.BTCUSDT"}'
+TICKER = (
+    b'{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT","bid1Price":"65114.20"},'
+    b'"cs":753843907770,"ts":1786310817883}'
+)
+
+
+@pytest.mark.parametrize(
+    ("frame", "element"),
+    [
+        (LINEAR, Trade("BTCUSDT", datetime(2026, 8, 9, 21, 26, 59, 680_000, UTC), LINEAR_TRADE)),
+        (SPOT, Trade("BTCUSDT", datetime(2026, 8, 9, 21, 26, 59, 681_000, UTC), SPOT_TRADE)),
+    ],
+    ids=["linear, id a UUID", "spot, id a number, keys in another order"],
+)
+def test_a_trade_keeps_the_bytes_that_its_frame_has_of_it(frame, element):
+    assert parse_frame(frame) == Trades("BTCUSDT", [element])
+
+
+def test_the_trades_of_a_frame_keep_their_places_though_they_share_their_sequence_and_one_is_unreadable():
+    broken = LINEAR_TRADE.replace(b"1786310819680", b'"soon"')
+    frame = LINEAR.replace(LINEAR_TRADE, b" , ".join([LINEAR_TRADE, broken, LINEAR_TRADE]))
+
+    first, second, third = parse_frame(frame).elements
+
+    assert first == third
+    assert second == UnreadableTrade(broken, "trade of a frame: Expected `int`, got `str` - at `$.T`")
+
+
+def test_a_ticker_has_its_fields_as_written_with_the_frames_time_and_sequence():
+    message = parse_frame(TICKER)
+
+    assert isinstance(message, Ticker)
+    assert (message.symbol, message.is_snapshot) == ("BTCUSDT", False)
+    assert {name: bytes(value) for name, value in message.fields.items()} == {
+        "symbol": b'"BTCUSDT"',
+        "bid1Price": b'"65114.20"',
+        "ts": b"1786310817883",
+        "cs": b"753843907770",
+    }
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (b'{"success":true,"ret_msg":"","conn_id":"d8","req_id":"x","op":"subscribe"}', Ack(True, "", "x")),
+        (b'{"success":true,"ret_msg":"subscribe","conn_id":"d8","op":"subscribe"}', Ack(True, "subscribe")),
+        (
+            b'{"success":false,"ret_msg":"error:handler not found,topic:publicTrade.X","req_id":"","op":"subscribe"}',
+            Ack(False, "error:handler not found,topic:publicTrade.X"),
+        ),
+        (b'{"success":true,"ret_msg":"pong","conn_id":"d8","req_id":"","op":"ping"}', Pong()),
+        (b'{"success":true,"ret_msg":"pong","conn_id":"d8","op":"ping"}', Pong()),
+        (b'{"req_id":"","op":"pong","args":["1675418560633"],"conn_id":"d8"}', Pong()),
+        (b'{"topic":"kline.1.BTCUSDT","data":[],"ts":1,"type":"snapshot"}', UnknownType("kline")),
+        (b'{"op":"auth","success":true}', UnknownType("auth")),
+    ],
+)
+def test_answers_are_told_apart_in_the_forms_of_both_markets_and_the_unknown_is_no_fault(frame, expected):
+    assert parse_frame(frame) == expected
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason", "symbol", "holds_trades"),
+    [
+        (b"", "truncated", None, True),
+        (LINEAR[:60], "truncated", None, True),
+        (b"\xff\xfe", "malformed", None, True),
+        (b"[]", "object", None, True),
+        (b'{"topic":7}', "topic", None, True),
+        (b"{}", "neither topic nor op", None, True),
+        (b'{"topic":"publicTrade.BTCUSDT","data":{}}', "publicTrade: Expected `array`", "BTCUSDT", True),
+        (b'{"topic":"publicTrade.BTCUSDT"}', "data", "BTCUSDT", True),
+        (TICKER.replace(b"1786310817883", b'"now"'), "tickers: Expected `int`", "BTCUSDT", False),
+        (b'{"op":"subscribe"}', "subscribe: .*success", None, False),
+    ],
+)
+def test_what_cannot_be_read_says_whose_trades_it_may_have_held(frame, reason, symbol, holds_trades):
+    with pytest.raises(UnreadableError, match=reason) as caught:
+        parse_frame(frame)
+
+    assert (caught.value.symbol, caught.value.holds_trades) == (symbol, holds_trades)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        LINEAR_TRADE.replace(b'"a9188a0a-82bc-50de-be60-03eedbe3cdd7"', b"7"),
+        LINEAR_TRADE.replace(b'"a9188a0a-82bc-50de-be60-03eedbe3cdd7"', b'""'),
+        LINEAR_TRADE.replace(b"1786310819680", b"-1"),
+        LINEAR_TRADE.replace(b"1786310819680", b"253402300800000"),
+        LINEAR_TRADE.replace(b'"65114.20"', b"65114.20"),
+        LINEAR_TRADE.replace(b'"s":"BTCUSDT"', b'"s":""'),
+        b"null",
+    ],
+)
+def test_an_element_without_what_makes_a_trade_is_none(broken):
+    [element] = parse_frame(LINEAR.replace(LINEAR_TRADE, broken)).elements
+
+    assert isinstance(element, UnreadableTrade)
+    assert element.raw == broken
+
+
+def test_each_symbol_is_asked_for_by_itself():
+    assert msgspec.json.decode(subscribe("BTCUSDT")) == {
+        "op": "subscribe",
+        "args": ["publicTrade.BTCUSDT", "tickers.BTCUSDT"],
+        "req_id": "BTCUSDT",
+    }
+    assert msgspec.json.decode(PING) == {"op": "ping"}
