@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context, Variable, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration.ingestion import SERVICES, WRITER, Wanted, wished
 from include.orchestration.supervision import WANTED, fence, wanted
@@ -21,14 +22,20 @@ ALL = "all"
 
 @task
 def act() -> str:
-    """Note what is wanted, then make it so; the result is the action."""
+    """Note what is wanted, then make it so; the result is the action.
+
+    Raises:
+        AirflowFailException: If the chosen service is none of this stack's.
+    """
     context, settings = get_current_context(), Settings.load()
     action, service = context["params"]["action"], context["params"]["service"]
     chosen = SERVICES if service == ALL or action == "drain" else (service,)
-    wish = wished(wanted(), action, chosen, datetime.now(UTC))
-    Variable.set(WANTED, wish.as_json(), serialize_json=True)
     manager = ProcessManager(settings.state_dir)
     there = {process.name for process in manager.processes()}
+    if service not in (ALL, *there):
+        raise AirflowFailException(f"{service} is not part of this stack; there are {', '.join(sorted(there))}")
+    wish = wished(wanted(), action, chosen, datetime.now(UTC))
+    Variable.set(WANTED, wish.as_json(), serialize_json=True)
     # First what gives, then what takes.
     with fence(settings).intervening():
         for name in reversed([name for name in chosen if name in there]):

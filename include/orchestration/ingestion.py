@@ -19,7 +19,7 @@ from include.orchestration.evidence import committed_offsets, end_offsets
 from include.settings import Endpoint, Settings
 
 WRITER = "bronze-writer"
-PRODUCERS: Mapping[str, str] = {"coinbase": "producer-coinbase"}
+PRODUCERS: Mapping[str, str] = {"coinbase": "producer-coinbase", "bybit": "producer-bybit"}
 """The service that follows each venue."""
 SERVICES = (WRITER, *PRODUCERS.values())
 ACTIONS = ("pause", "resume", "drain", "restart")
@@ -204,7 +204,12 @@ class FeedCheck:
 
 
 def _by_product(samples: Iterable[Sample], name: str) -> Iterator[tuple[str, float]]:
-    return ((sample.labels["product_id"], sample.value) for sample in samples if sample.name == f"ingestion_{name}")
+    """Yield the value of each product, by market and name."""
+    return (
+        (f"{sample.labels['market']}/{sample.labels['product_id']}", sample.value)
+        for sample in samples
+        if sample.name == f"ingestion_{name}"
+    )
 
 
 CHECKS = ("lag", "commits", "feeds")
@@ -220,9 +225,16 @@ def check(name: str, settings: Settings) -> Check:
     made: dict[str, Callable[[], Check]] = {
         "lag": lambda: LagCheck(settings, limit),
         "commits": lambda: CommitCheck(settings, limit),
-        "feeds": lambda: FeedCheck({"coinbase": settings.producer_metrics}, limit),
+        "feeds": lambda: FeedCheck(_metrics(settings), limit),
     }
     return made[name]()
+
+
+def _metrics(settings: Settings) -> dict[str, Endpoint]:
+    """Say where the producer of each venue that is followed tells its metrics."""
+    return {"coinbase": settings.producer_metrics} | (
+        {"bybit": settings.bybit_metrics} if settings.follow_bybit else {}
+    )
 
 
 def records_behind(admin: AdminClient) -> dict[str, int]:

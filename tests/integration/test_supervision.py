@@ -53,7 +53,7 @@ def test_one_run_of_the_supervisor_is_active_and_tells_how_the_ingestion_fares(a
     )
 
     assert health["coinbase"]["answers"]
-    assert PRODUCT in health["coinbase"]["last_trade_id"]
+    assert f"spot/{PRODUCT}" in health["coinbase"]["last_trade_id"]
     assert health["records_behind"].keys() >= {"coinbase.raw.trades", "ingestion.progress"}
     assert health["last_commit"] is not None
 

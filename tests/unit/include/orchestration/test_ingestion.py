@@ -109,7 +109,8 @@ def test_a_producer_that_hears_frames_is_well_and_one_that_hears_none_is_in_trou
     registry = CollectorRegistry()
     frames = Counter("ingestion_frames", "", ("venue", "channel"), registry=registry).labels("coinbase", "heartbeat")
     Counter("ingestion_delivered_records", "", ("venue",), registry=registry).labels("coinbase").inc(5)
-    Gauge("ingestion_last_trade_id", "", ("venue", "product_id"), registry=registry).labels("coinbase", "A-B").set(7)
+    last_id = Gauge("ingestion_last_trade_id", "", ("venue", "market", "product_id"), registry=registry)
+    last_id.labels("coinbase", "spot", "A-B").set(7)
     server, thread = start_http_server(endpoint.port, addr=endpoint.host, registry=registry)
     try:
         check = FeedCheck({"coinbase": endpoint}, timedelta(0))
@@ -128,7 +129,7 @@ def test_a_producer_that_hears_frames_is_well_and_one_that_hears_none_is_in_trou
         (Trouble("producer-coinbase", "has heard nothing from the venue"),),
     ]
     assert readings[-1].facts["coinbase"]["frames"] == 2
-    assert readings[-1].facts["coinbase"]["last_trade_id"] == {"A-B": 7}
+    assert readings[-1].facts["coinbase"]["last_trade_id"] == {"spot/A-B": 7}
 
 
 def test_a_producer_that_does_not_answer_is_in_trouble_after_the_limit(endpoint: Endpoint):
