@@ -60,7 +60,6 @@ class Origin:
         """
         return [*self._of_source[source], (_FRAME_INDEX, frame_index), (_RECEIVED_AT, b"%d" % received_at)]
 
-    def dead_letter(self, topic: str, frame: bytes, reason: str, source: Source, received_at: int) -> Record:
-        """Return the record of a frame that could not be read."""
-        headers = [*self.headers(source, received_at), (Header.REASON.value, reason.encode())]
-        return Record(topic, self.venue, frame, headers)
+    def dead_letter(self, topic: str, frame: bytes, reason: str, headers: Headers) -> Record:
+        """Return the record of a frame that could not be read; its headers are what a readable one's would be."""
+        return Record(topic, self.venue, frame, [*headers, (Header.REASON.value, reason.encode())])

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from include.contracts import topics
@@ -22,7 +22,8 @@ from streaming.events import Event, Kind
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
 from streaming.product import Product
-from streaming.records import Origin, Record
+from streaming.records import Headers, Origin, Record
+from streaming.websocket import BatchConnection
 
 log = logging.getLogger(__name__)
 
@@ -88,38 +89,38 @@ class Feed:
             try:
                 async with self._connected() as connection, self._watch.over():
                     while True:
-                        frame = await connection.recv(decode=False)
-                        record = self._read(frame, self._clock() // 1_000)
-                        if record is not None and not self._delivery.offer(record):
-                            await self._wait_for_room(record)
+                        frames = await connection.receive()
+                        headers = self._origin.headers("ws", received_at=self._clock() // 1_000)
+                        for frame in frames:
+                            record = self._read(frame, headers)
+                            if record is not None and not self._delivery.offer(record):
+                                await self._wait_for_room(record)
             except LOST as lost:
                 if not self._stop.is_set():
                     await self._wait_before_reconnect(lost)
 
-    def _read(self, frame: bytes, received_at: int) -> Record | None:
+    def _read(self, frame: bytes, headers: Headers) -> Record | None:
         """Enter one frame in the books; return the record that it becomes.
 
         Args:
             frame: As received.
-            received_at: Microseconds since 1970.
+            headers: What all frames of one read from the socket say of where they come from.
         """
         frames = self._metrics.frames
         try:
             message = parse_frame(frame)
         except UnreadableError as error:
             frames["unreadable"] += 1
-            return self._dead_letter(frame, str(error), received_at)
+            return self._dead_letter(frame, str(error), headers)
         if isinstance(message, Match):
             frames["matches"] += 1
             product = self._products.get(message.product_id)
             if product is None:
-                return self._dead_letter(frame, f"{message.product_id} was not subscribed to", received_at)
+                return self._dead_letter(frame, f"{message.product_id} was not subscribed to", headers)
             stretch = product.trade(message.trade_id, message.time)
-            headers = self._origin.headers("ws", received_at)
             return Record(topics.COINBASE_TRADES.name, message.product_id, frame, headers, stretch.settle)
         if isinstance(message, Ticker):
             frames["ticker"] += 1
-            headers = self._origin.headers("ws", received_at)
             return Record(topics.COINBASE_TICKERS.name, message.product_id, frame, headers)
         if isinstance(message, Heartbeat):
             frames["heartbeat"] += 1
@@ -127,7 +128,6 @@ class Feed:
             return None
         if isinstance(message, Status):
             frames["status"] += 1
-            headers = self._origin.headers("ws", received_at)
             return Record(topics.COINBASE_STATUS.name, self._origin.venue, frame, headers)
         if isinstance(message, Error):
             frames["error"] += 1
@@ -142,10 +142,10 @@ class Feed:
             log.warning("messages of an unknown type are ignored", extra={"type": message.type})
         return None
 
-    def _dead_letter(self, frame: bytes, reason: str, received_at: int) -> Record:
+    def _dead_letter(self, frame: bytes, reason: str, headers: Headers) -> Record:
         self._metrics.dead_letters.inc()
         log.warning("frame cannot be read", extra={"reason": reason, "bytes": len(frame)})
-        return self._origin.dead_letter(topics.COINBASE_DEAD_LETTERS.name, frame, reason, "ws", received_at)
+        return self._origin.dead_letter(topics.COINBASE_DEAD_LETTERS.name, frame, reason, headers)
 
     def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
         product = self._products.get(heartbeat.product_id)
@@ -187,7 +187,7 @@ class Feed:
             await self._delivery.send(record)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[ClientConnection]:
+    async def _connected(self) -> AsyncIterator[BatchConnection]:
         """Connect and subscribe; at the end, leave no connection behind."""
         async with connect(
             self._url,
@@ -197,7 +197,9 @@ class Feed:
             max_size=LARGEST_FRAME_BYTES,
             max_queue=FRAMES_AHEAD,
             proxy=True if self._is_remote else None,
+            create_connection=BatchConnection,
         ) as connection:
+            assert isinstance(connection, BatchConnection)
             log.info("connected", extra={"url": self._url})
             self._refused.clear()
             self._has_to_subscribe.set()
@@ -213,7 +215,7 @@ class Feed:
                 for task in tasks:
                     task.cancel()
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
+    async def _subscribe(self, connection: BatchConnection) -> None:
         """Subscribe to all products; again without those that the exchange refuses, as it may then refuse them all."""
         with suppress(ConnectionClosed):  # whoever receives will be told
             while await self._has_to_subscribe.wait():
@@ -221,7 +223,7 @@ class Feed:
                 products = [name for name in self._products if name not in self._refused]
                 await connection.send(subscribe(products), text=True)
 
-    async def _close(self, connection: ClientConnection) -> None:
+    async def _close(self, connection: BatchConnection) -> None:
         """Close the connection when told to stop; what it has given by then can still be received."""
         await self._stop.wait()
         await connection.close()
