@@ -158,9 +158,7 @@ class Delivery:
     def offer(self, record: Record) -> bool:
         """Hand a record to the producer; return False if its queue is full."""
         self._offered += 1
-        if not self._offered % SAMPLE:
-            record.sent_at = time.monotonic()
-        return self._enqueue(record)
+        return self._enqueue(record, is_timed=not self._offered % SAMPLE)
 
     async def send(self, record: Record) -> None:
         """Hand a record to the producer; wait while its queue is full."""
@@ -176,6 +174,7 @@ class Delivery:
         """
         while True:
             self._producer.poll(0)
+            self._room.set()
             if self._broken is not None:
                 raise DeliveryBrokenError(f"Kafka's producer is broken for good: {self._broken.str()}")
             if self._failures:
@@ -201,18 +200,16 @@ class Delivery:
         self.undelivered.extend(self._again)
         self._again.clear()
 
-    def _enqueue(self, record: Record) -> bool:
+    def _enqueue(self, record: Record, *, is_timed: bool = False) -> bool:
         """Give a record to librdkafka; return whether it has taken it, or nobody ever will."""
         if self._has_given_up:
             self.undelivered.append(record)
             return True
+        on_report = partial(self._on_timed_report, time.monotonic()) if is_timed else self._on_report
         try:
+            # By place, which takes a third of a microsecond less than by name: partition, callback (twice), timestamp.
             self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                headers=record.headers,  # type: ignore[arg-type]  # the stub wants a list of wider tuples
-                on_delivery=partial(self._on_report, record),
+                record.topic, record.value, record.key, -1, partial(on_report, record), None, 0, record.headers
             )
         except BufferError:
             return False
@@ -221,16 +218,17 @@ class Delivery:
         return True
 
     def _on_report(self, record: Record, error: KafkaError | None, _: Message) -> None:
-        if not self._room.is_set():
-            self._room.set()
         if error is not None:
             self._on_failure(record, error)
             return
         self._delivered += 1
-        if record.sent_at:
-            self._metrics.delivery_seconds.observe(time.monotonic() - record.sent_at)
         if record.acknowledged is not None:
             record.acknowledged()
+
+    def _on_timed_report(self, sent_at: float, record: Record, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._metrics.delivery_seconds.observe(time.monotonic() - sent_at)
+        self._on_report(record, error, message)
 
     def _on_failure(self, record: Record, error: KafkaError) -> None:
         if self._has_given_up or error.code() in PURGED:
