@@ -27,7 +27,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from benchmarks.report import table
 from include.settings import CHECKOUT, Settings
 from streaming.coinbase.feed import Feed
-from streaming.delivery import Delivery
+from streaming.delivery import Consignment, Delivery
 from streaming.metrics import Metrics
 from streaming.product import Product, ProductKey
 from streaming.progress import ProgressRecord, iso
@@ -136,9 +136,9 @@ async def _serve() -> None:
 class _ToTopic(Delivery):
     """Our delivery, into the topic of the benchmark."""
 
-    def offer(self, record: Record) -> bool:
-        record.topic = TOPIC
-        return super().offer(record)
+    def consignment(self, like: Record) -> Consignment:
+        like.topic = TOPIC
+        return super().consignment(like)
 
 
 async def _ours(url: str, kafka: str) -> None:
