@@ -76,7 +76,17 @@ class Consignment:
     object and a callback for each would take a microsecond more, of six from the wire to the acknowledgement.
     """
 
-    __slots__ = ("_acknowledged", "_delivery", "_headers", "_key", "_like", "_on_report", "_produce", "_sent_at", "_topic")
+    __slots__ = (
+        "_acknowledged",
+        "_delivery",
+        "_headers",
+        "_key",
+        "_like",
+        "_on_report",
+        "_produce",
+        "_sent_at",
+        "_topic",
+    )
 
     def __init__(self, delivery: Delivery, producer: Producer, like: Record) -> None:
         self._delivery = delivery
@@ -97,7 +107,7 @@ class Consignment:
             self._delivery.undelivered.append(self.record(value))
             return True
         try:
-            # By place, which is faster than by name by a third of a microsecond: -1 is any partition, 0 the time of now.
+            # By place, a third of a microsecond faster than by name: -1 is any partition, 0 the present time.
             self._produce(self._topic, value, self._key, -1, self._on_report, None, 0, self._headers)
         except BufferError:
             return False
