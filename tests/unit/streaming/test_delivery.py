@@ -106,7 +106,7 @@ async def test_each_record_of_a_consignment_counts_by_its_own_report():
     consignment.reported(KafkaError(KafkaError._MSG_TIMED_OUT), Report(b"2"))
     consignment.reported(None, Report(b"3"))
 
-    assert (len(settled), kafka.delivered, kafka.outstanding) == (2, 2, 1)
+    assert (len(settled), kafka.delivered) == (2, 2)
     kafka.give_up()
     assert [record.value for record in kafka.undelivered] == [b"2"]
 
