@@ -7,11 +7,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from streaming.backoff import Backoff, retry_after
 from streaming.metrics import Metrics
+from streaming.websocket import BatchConnection
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +24,13 @@ LARGEST_FRAME_BYTES = 16 * 2**20
 FRAMES_AHEAD = 1024
 """Frames read from the socket and not yet taken; beyond, the socket is not read."""
 
-Work = Callable[[ClientConnection], Coroutine[None, None, None]]
+Work = Callable[[BatchConnection], Coroutine[None, None, None]]
 
 
 @asynccontextmanager
 async def connected(
     url: str, stop: asyncio.Event, metrics: Metrics, *work: Work, is_remote: bool
-) -> AsyncIterator[ClientConnection]:
+) -> AsyncIterator[BatchConnection]:
     """Connect; at the end, leave no connection behind.
 
     Args:
@@ -45,7 +46,9 @@ async def connected(
         max_size=LARGEST_FRAME_BYTES,
         max_queue=FRAMES_AHEAD,
         proxy=True if is_remote else None,
+        create_connection=BatchConnection,
     ) as connection:
+        assert isinstance(connection, BatchConnection)
         log.info("connected", extra={"url": url})
         tasks = [asyncio.create_task(do(connection)) for do in work]
         tasks.append(asyncio.create_task(_close(connection, stop)))
@@ -73,6 +76,6 @@ def pause_after(lost: Exception, pauses: Backoff, now: float) -> float:
     return pause
 
 
-async def _close(connection: ClientConnection, stop: asyncio.Event) -> None:
+async def _close(connection: BatchConnection, stop: asyncio.Event) -> None:
     await stop.wait()
     await connection.close()

@@ -9,8 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from functools import partial
+from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streaming.failures import RefusalError
@@ -69,6 +70,55 @@ class Receipts:
             self._settled.set()
 
 
+class Consignment:
+    """Records of one topic, key, headers and debtor that come together, or one alone.
+
+    They share one delivery callback, which knows the record again by the value that librdkafka gives back with it. An
+    object and a callback for each would take a microsecond more, of six from the wire to the acknowledgement.
+    """
+
+    __slots__ = ("_acknowledged", "_delivery", "_headers", "_key", "_like", "_produce", "_sent_at", "_topic")
+
+    def __init__(self, delivery: Delivery, producer: Producer, like: Record) -> None:
+        self._delivery = delivery
+        self._like = like
+        self._topic, self._key = like.topic, like.key
+        self._headers: Any = like.headers  # the stub wants a list of wider tuples
+        self._acknowledged = like.acknowledged
+        self._produce = producer.produce
+        self._sent_at = time.monotonic()
+
+    def record(self, value: bytes) -> Record:
+        """Return one of its records whole."""
+        return msgspec.structs.replace(self._like, value=value)
+
+    def offer(self, value: bytes) -> bool:
+        """Hand a record to the producer; return False if its queue is full."""
+        if self._delivery.has_given_up:
+            self._delivery.undelivered.append(self.record(value))
+            return True
+        try:
+            # By place, a third of a microsecond faster than by name: -1 is any partition, 0 the present time.
+            self._produce(self._topic, value, self._key, -1, self.reported, None, 0, self._headers)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._delivery.failed(self.record(value), error.args[0])
+        return True
+
+    def reported(self, error: KafkaError | None, message: Message) -> None:
+        """Take note of what became of one record."""
+        delivery = self._delivery
+        if error is not None:
+            delivery.failed(self.record(message.value() or b""), error)
+            return
+        delivery.delivered += 1
+        if not delivery.delivered % SAMPLE:
+            delivery.metrics.delivery_seconds.observe(time.monotonic() - self._sent_at)
+        if self._acknowledged is not None:
+            self._acknowledged()
+
+
 class Delivery:
     """An idempotent producer (acks=all) within asyncio. All callbacks run in the event loop's thread.
 
@@ -96,15 +146,14 @@ class Delivery:
     ) -> None:
         self.undelivered: list[Record] = []
         """What was not acknowledged when `give_up` was called."""
+        self.has_given_up = False
+        self.delivered = 0
         self._bootstrap = bootstrap
-        self._metrics = metrics
+        self.metrics = metrics
         self._refused = refused
         self._broken: KafkaError | None = None
         self._room = asyncio.Event()
         self._again: deque[Record] = deque()
-        self._has_given_up = False
-        self._offered = 0
-        self._delivered = 0
         self._failures: dict[str, int] = {}
         self._told_at: dict[int, float] = {}
         self._producer = Producer(
@@ -124,7 +173,7 @@ class Delivery:
                 "log_level": 2,  # what it would say of a broker that is away, it also says to error_cb
             }
         )
-        metrics.watch_delivery(delivered=lambda: self._delivered, queued=lambda: self.outstanding)
+        metrics.watch_delivery(delivered=lambda: self.delivered, queued=lambda: self.outstanding)
 
     @property
     def outstanding(self) -> int:
@@ -157,10 +206,11 @@ class Delivery:
 
     def offer(self, record: Record) -> bool:
         """Hand a record to the producer; return False if its queue is full."""
-        self._offered += 1
-        if not self._offered % SAMPLE:
-            record.sent_at = time.monotonic()
-        return self._enqueue(record)
+        return self.consignment(record).offer(record.value)
+
+    def consignment(self, like: Record) -> Consignment:
+        """Begin a consignment of records that differ from this one in their value alone."""
+        return Consignment(self, self._producer, like)
 
     async def send(self, record: Record) -> None:
         """Hand a record to the producer; wait while its queue is full."""
@@ -176,12 +226,13 @@ class Delivery:
         """
         while True:
             self._producer.poll(0)
+            self._room.set()
             if self._broken is not None:
                 raise DeliveryBrokenError(f"Kafka's producer is broken for good: {self._broken.str()}")
             if self._failures:
                 log.error("Kafka did not acknowledge in time; sending again", extra={"records": self._failures})
                 self._failures = {}
-            while self._again and self._enqueue(self._again[0]):
+            while self._again and self.offer(self._again[0]):
                 self._again.popleft()
             await asyncio.sleep(POLL_SECONDS)
 
@@ -194,46 +245,16 @@ class Delivery:
 
     def give_up(self) -> None:
         """Stop sending. What is not acknowledged, and whatever is sent from now on, is left in `undelivered`."""
-        self._has_given_up = True
+        self.has_given_up = True
         self._room.set()
         self._producer.purge()
         self._producer.flush(1)
         self.undelivered.extend(self._again)
         self._again.clear()
 
-    def _enqueue(self, record: Record) -> bool:
-        """Give a record to librdkafka; return whether it has taken it, or nobody ever will."""
-        if self._has_given_up:
-            self.undelivered.append(record)
-            return True
-        try:
-            self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                headers=record.headers,  # type: ignore[arg-type]  # the stub wants a list of wider tuples
-                on_delivery=partial(self._on_report, record),
-            )
-        except BufferError:
-            return False
-        except KafkaException as error:
-            self._on_failure(record, error.args[0])
-        return True
-
-    def _on_report(self, record: Record, error: KafkaError | None, _: Message) -> None:
-        if not self._room.is_set():
-            self._room.set()
-        if error is not None:
-            self._on_failure(record, error)
-            return
-        self._delivered += 1
-        if record.sent_at:
-            self._metrics.delivery_seconds.observe(time.monotonic() - record.sent_at)
-        if record.acknowledged is not None:
-            record.acknowledged()
-
-    def _on_failure(self, record: Record, error: KafkaError) -> None:
-        if self._has_given_up or error.code() in PURGED:
+    def failed(self, record: Record, error: KafkaError) -> None:
+        """Send a record again, or hand it over, as the error has it."""
+        if self.has_given_up or error.code() in PURGED:
             self.undelivered.append(record)
         elif error.code() in REFUSED:
             self._refused(record, error.str())
@@ -242,7 +263,7 @@ class Delivery:
                 self._broken = error
             if not record.is_superseded_if_lost:
                 self._again.append(record)
-                self._metrics.redelivered.inc()
+                self.metrics.redelivered.inc()
             self._failures[error.str()] = self._failures.get(error.str(), 0) + 1
 
     def _on_error(self, error: KafkaError) -> None:

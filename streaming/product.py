@@ -60,8 +60,10 @@ class Followed(Protocol):
     key: ProductKey
     late_trades: int
     """Trades that came first when their time was already closed."""
-    last_time: datetime | None
-    """The latest exchange time of a message."""
+
+    @property
+    def last_time(self) -> datetime | None:
+        """The latest exchange time of a message."""
 
     @property
     def last_trade_id(self) -> int | None:
@@ -101,8 +103,6 @@ class Product:
         self.key = key
         self.late_trades = 0
         """Trades that came first when their time was already closed: the venue's heartbeat ran ahead of its trades."""
-        self.last_time: datetime | None = None
-        """The latest exchange time of a message."""
         self._ids = TradeIds(stored.last_trade_id if stored else None)
         if stored:
             self._progress = Progress(
@@ -122,14 +122,33 @@ class Product:
         return self._ids.highest
 
     @property
+    def last_time(self) -> datetime | None:
+        """The latest exchange time of a message."""
+        return self._progress.last_time
+
+    @property
     def closed_through(self) -> datetime | None:
         """How far the product is closed."""
         return self._progress.closed_through
 
     def trade(self, trade_id: int, time: datetime) -> Stretch:
         """Take note of a trade from the feed; settle the stretch when the broker has acknowledged it."""
+        ids, progress = self._ids, self._progress
+        if trade_id - 1 == ids.highest and not self._gaps:
+            # Nearly every trade is the next one, with nothing missing before it.
+            ids.highest = trade_id
+            is_new, stretch = True, progress.owe()
+        else:
+            is_new, stretch = self._out_of_line(trade_id)
+        closed = progress.closed_through
+        if is_new and closed is not None and time < closed:
+            self.late_trades += 1
+        progress.mark(time, ids.highest)
+        return stretch
+
+    def _out_of_line(self, trade_id: int) -> tuple[bool, Stretch]:
+        """Take note of a trade that is the first, repeated, late, after a gap or beside one; return if it is new."""
         ids = self._ids
-        is_new, stretch = True, None
         if ids.highest is None:
             self._owe_history(before_id=trade_id)
             ids.see(trade_id)
@@ -139,20 +158,15 @@ class Product:
             if self._gaps:
                 self._work_came()
         elif gap := ids.fill(trade_id):
+            if not gap.missing or gap.is_due:
+                self._work_came()
             # The gap's own stretch owes it: that one may be marked with a time after this trade's.
             stretch = self._gaps[gap].stretch
             stretch.owed += 1
-            if not gap.missing or gap.is_due:
-                self._work_came()
+            return True, stretch
         else:
-            is_new = False
-        closed = self._progress.closed_through
-        if is_new and closed is not None and time < closed:
-            self.late_trades += 1
-        if stretch is None:
-            stretch = self._progress.owe()
-        self._mark(time)
-        return stretch
+            return False, self._progress.owe()
+        return True, self._progress.owe()
 
     def heartbeat(self, last_trade_id: int | None, time: datetime) -> None:
         """Take note of a heartbeat: the venue's word on the product's last trade at that time.
@@ -167,7 +181,7 @@ class Product:
             self._ids.highest = last_trade_id or None
         elif last_trade_id and (gap := self._ids.announce(last_trade_id)):
             self._owe_gap(gap)
-        self._mark(time)
+        self._progress.mark(time, self._ids.highest)
         self._progress.seal()
 
     def connection_lost(self) -> None:
@@ -227,11 +241,6 @@ class Product:
     def published(self, record: ProgressRecord) -> None:
         """Take note that the broker acknowledged a progress record."""
         self._published = record
-
-    def _mark(self, time: datetime) -> None:
-        if self.last_time is None or time > self.last_time:
-            self.last_time = time
-        self._progress.mark(time, self._ids.highest)
 
     def _owe_history(self, before_id: int | None) -> None:
         self._has_asked_for_history = True

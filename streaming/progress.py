@@ -97,6 +97,8 @@ class Progress:
         self.covered_from = covered_from
         self.closed_through = closed_through
         self.last_trade_id = last_trade_id
+        self.last_time: datetime | None = None
+        """The latest exchange time of a message."""
         self._hour_closed = hour_closed
         self._current = Stretch(self.advance)
         self._stretches = deque([self._current])
@@ -115,7 +117,9 @@ class Progress:
             last_trade_id: The highest id known to exist; it and all below are seen, or are debts.
         """
         stretch = self._current
-        if stretch.time is None or time > stretch.time:
+        if self.last_time is None or time > self.last_time:
+            self.last_time = stretch.time = time
+        elif stretch.time is None or time > stretch.time:
             stretch.time = time
         stretch.last_trade_id = last_trade_id
         if time >= self._seal_at:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from include.contracts.topics import Header
 
@@ -15,14 +16,13 @@ _FRAME_INDEX = Header.FRAME_INDEX.value
 _RECEIVED_AT = Header.RECEIVED_AT.value
 
 
-@dataclass(slots=True)
-class Record:
-    """One Kafka record on its way.
+class Record(msgspec.Struct, gc=False):
+    """One Kafka record on its way; it is made once a frame, and a Struct is made three times as fast as a dataclass.
 
     Args:
+        headers: May be shared with other records; nobody changes them.
         acknowledged: Called when the broker has acknowledged it.
         is_superseded_if_lost: Whether a newer record of the same key will say it all; such a one is not sent again.
-        sent_at: Seconds, monotonic, where its latency is measured; else 0.
     """
 
     topic: str
@@ -31,7 +31,6 @@ class Record:
     headers: Headers
     acknowledged: Callable[[], None] | None = None
     is_superseded_if_lost: bool = False
-    sent_at: float = 0.0
 
 
 class Origin:
@@ -60,10 +59,6 @@ class Origin:
         """
         return [*self._of_source[source], (_FRAME_INDEX, frame_index), (_RECEIVED_AT, b"%d" % received_at)]
 
-    def dead_letter(self, topic: str, frame: bytes, reason: str, source: Source, received_at: int) -> Record:
-        """Return the record of a frame that could not be read."""
-        return self.buried(topic, frame, reason, self.headers(source, received_at))
-
-    def buried(self, topic: str, raw: bytes, reason: str, headers: Headers) -> Record:
-        """Return the record of bytes that could not be read, with the headers that they would have had."""
-        return Record(topic, self.venue, raw, [*headers, (Header.REASON.value, reason.encode())])
+    def dead_letter(self, topic: str, frame: bytes, reason: str, headers: Headers) -> Record:
+        """Return the record of a frame that could not be read; its headers are what a readable one's would be."""
+        return Record(topic, self.venue, frame, [*headers, (Header.REASON.value, reason.encode())])

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from include.contracts import topics
@@ -36,6 +35,7 @@ from streaming.metrics import Metrics
 from streaming.progress import Stretch, iso
 from streaming.records import Headers, Origin, Record
 from streaming.uncounted import UncountedProduct, Unprovable
+from streaming.websocket import BatchConnection
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +98,8 @@ class Feed:
             try:
                 async with self._connected() as connection, self._watch.over():
                     while True:
-                        frame = await connection.recv(decode=False)
-                        for record in self._read(frame, self._clock() // 1_000):
+                        frames, received_at = await connection.receive(), self._clock() // 1_000
+                        for record in (record for frame in frames for record in self._read(frame, received_at)):
                             if not self._delivery.offer(record):
                                 await self._wait_for_room(record)
                         self._watch.heard(is_accepted=not self._unanswered)
@@ -176,7 +176,7 @@ class Feed:
     def _dead_letter(self, raw: bytes, reason: str, headers: Headers) -> Record:
         self._metrics.dead_letters.inc()
         log.warning("frame cannot be read", extra={"reason": reason, "bytes": len(raw)})
-        return self._origin.buried(topics.BYBIT_DEAD_LETTERS.name, raw, reason, headers)
+        return self._origin.dead_letter(topics.BYBIT_DEAD_LETTERS.name, raw, reason, headers)
 
     def _promise_nothing(self, reason: str, symbol: str | None) -> None:
         """Break the promise for a symbol, or for all if it is not known whose trades are lost."""
@@ -241,7 +241,7 @@ class Feed:
             await self._delivery.send(record)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[ClientConnection]:
+    async def _connected(self) -> AsyncIterator[BatchConnection]:
         """Connect, subscribe, and show now and then that we are there."""
         self._tickers.clear()
         self._refused.clear()
@@ -250,12 +250,12 @@ class Feed:
         async with connected(self._url, self._stop, self._metrics, *work, is_remote=self._is_remote) as connection:
             yield connection
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
+    async def _subscribe(self, connection: BatchConnection) -> None:
         with suppress(ConnectionClosed):  # whoever receives will be told
             for symbol in self._products:
                 await connection.send(subscribe(symbol), text=True)
 
-    async def _ping(self, connection: ClientConnection) -> None:
+    async def _ping(self, connection: BatchConnection) -> None:
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(PING_SECONDS)

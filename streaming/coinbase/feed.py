@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from include.contracts import topics
@@ -17,18 +16,32 @@ from streaming.backoff import Backoff
 from streaming.coinbase.messages import Error, Heartbeat, Match, Status, Subscriptions, Ticker
 from streaming.coinbase.parse import UnreadableError, parse_frame, subscribe
 from streaming.connection import LOST, connected, pause_after
-from streaming.delivery import Delivery
+from streaming.delivery import Consignment, Delivery
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
 from streaming.product import Product
-from streaming.records import Origin, Record
+from streaming.progress import Stretch
+from streaming.records import Headers, Origin, Record
+from streaming.websocket import BatchConnection
 
 log = logging.getLogger(__name__)
 
 FIRST_HEARTBEAT_SECONDS = 10.0
 HEARTBEATS_MISSED_SECONDS = 2.5
 """Two heartbeats, one a second, and a little for the way."""
+
+
+class Batch:
+    """What the frames of one read from the socket share: their headers, and consignments to send them with.
+
+    A trade's consignment is that of its stretch, which each acknowledgement settles; a ticker's that of its product.
+    """
+
+    def __init__(self, headers: Headers) -> None:
+        self.headers = headers
+        self.trades: dict[Stretch, Consignment] = {}
+        self.tickers: dict[str, Consignment] = {}
 
 
 class Feed:
@@ -81,47 +94,51 @@ class Feed:
             try:
                 async with self._connected() as connection, self._watch.over():
                     while True:
-                        frame = await connection.recv(decode=False)
-                        record = self._read(frame, self._clock() // 1_000)
-                        if record is not None and not self._delivery.offer(record):
-                            await self._wait_for_room(record)
+                        frames = await connection.receive()
+                        batch = Batch(self._origin.headers("ws", received_at=self._clock() // 1_000))
+                        for frame in frames:
+                            record = self._read(frame, batch)
+                            if record is not None and not self._delivery.offer(record):
+                                await self._wait_for_room(record)
             except LOST as lost:
                 if not self._stop.is_set():
                     await self._wait_before_reconnect(lost)
 
-    def _read(self, frame: bytes, received_at: int) -> Record | None:
-        """Enter one frame in the books; return the record that it becomes.
-
-        Args:
-            frame: As received.
-            received_at: Microseconds since 1970.
-        """
+    def _read(self, frame: bytes, batch: Batch) -> Record | None:
+        """Enter one frame in the books and send it; return a record if that is still to be sent."""
         frames = self._metrics.frames
         try:
             message = parse_frame(frame)
         except UnreadableError as error:
             frames["unreadable"] += 1
-            return self._dead_letter(frame, str(error), received_at)
+            return self._dead_letter(frame, str(error), batch)
         if isinstance(message, Match):
             frames["matches"] += 1
-            product = self._products.get(message.product_id)
+            name = message.product_id
+            product = self._products.get(name)
             if product is None:
-                return self._dead_letter(frame, f"{message.product_id} was not subscribed to", received_at)
+                return self._dead_letter(frame, f"{name} was not subscribed to", batch)
             stretch = product.trade(message.trade_id, message.time)
-            headers = self._origin.headers("ws", received_at)
-            return Record(topics.COINBASE_TRADES.name, message.product_id, frame, headers, stretch.settle)
+            consignment = batch.trades.get(stretch)
+            if consignment is None:
+                like = Record(topics.COINBASE_TRADES.name, name, frame, batch.headers, stretch.settle)
+                consignment = batch.trades[stretch] = self._delivery.consignment(like)
+            return None if consignment.offer(frame) else consignment.record(frame)
         if isinstance(message, Ticker):
             frames["ticker"] += 1
-            headers = self._origin.headers("ws", received_at)
-            return Record(topics.COINBASE_TICKERS.name, message.product_id, frame, headers)
+            name = message.product_id
+            consignment = batch.tickers.get(name)
+            if consignment is None:
+                like = Record(topics.COINBASE_TICKERS.name, name, frame, batch.headers)
+                consignment = batch.tickers[name] = self._delivery.consignment(like)
+            return None if consignment.offer(frame) else consignment.record(frame)
         if isinstance(message, Heartbeat):
             frames["heartbeat"] += 1
             self._on_heartbeat(message)
             return None
         if isinstance(message, Status):
             frames["status"] += 1
-            headers = self._origin.headers("ws", received_at)
-            return Record(topics.COINBASE_STATUS.name, self._origin.venue, frame, headers)
+            return Record(topics.COINBASE_STATUS.name, self._origin.venue, frame, batch.headers)
         if isinstance(message, Error):
             frames["error"] += 1
             return self._on_error(message)
@@ -135,10 +152,10 @@ class Feed:
             log.warning("messages of an unknown type are ignored", extra={"type": message.type})
         return None
 
-    def _dead_letter(self, frame: bytes, reason: str, received_at: int) -> Record:
+    def _dead_letter(self, frame: bytes, reason: str, batch: Batch) -> Record:
         self._metrics.dead_letters.inc()
         log.warning("frame cannot be read", extra={"reason": reason, "bytes": len(frame)})
-        return self._origin.dead_letter(topics.COINBASE_DEAD_LETTERS.name, frame, reason, "ws", received_at)
+        return self._origin.dead_letter(topics.COINBASE_DEAD_LETTERS.name, frame, reason, batch.headers)
 
     def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
         product = self._products.get(heartbeat.product_id)
@@ -180,7 +197,7 @@ class Feed:
             await self._delivery.send(record)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[ClientConnection]:
+    async def _connected(self) -> AsyncIterator[BatchConnection]:
         """Connect and subscribe."""
         self._refused.clear()
         self._has_to_subscribe.set()
@@ -189,7 +206,7 @@ class Feed:
         ) as connection:
             yield connection
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
+    async def _subscribe(self, connection: BatchConnection) -> None:
         """Subscribe to all products; again without those that the exchange refuses, as it may then refuse them all."""
         with suppress(ConnectionClosed):  # whoever receives will be told
             while await self._has_to_subscribe.wait():

@@ -16,7 +16,7 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 ProductId = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class Match(msgspec.Struct, tag="match", frozen=True):
+class Match(msgspec.Struct, tag="match", frozen=True, gc=False):
     """A trade. `side` is the maker's: `buy` is a down-tick."""
 
     trade_id: TradeId
@@ -27,11 +27,11 @@ class Match(msgspec.Struct, tag="match", frozen=True):
     side: str | UnsetType = UNSET
 
 
-class LastMatch(Match, tag="last_match", frozen=True):
+class LastMatch(Match, tag="last_match", frozen=True, gc=False):
     """The last trade before a subscription: it may repeat one we have, or reveal a gap."""
 
 
-class Ticker(msgspec.Struct, tag="ticker", frozen=True):
+class Ticker(msgspec.Struct, tag="ticker", frozen=True, gc=False):
     """The last price and the best offers after a trade. `side` is the taker's, unlike a match's."""
 
     product_id: ProductId

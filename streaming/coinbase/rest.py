@@ -108,9 +108,9 @@ def bury(running: Service) -> Callable[[UnreadableTrade], Awaitable[None]]:
     async def take(element: UnreadableTrade) -> None:
         running.metrics.dead_letters.inc()
         log.warning("trade of a page cannot be read", extra={"reason": element.reason})
-        received_at = time.time_ns() // 1_000
+        headers = ORIGIN.headers("rest", time.time_ns() // 1_000)
         await running.delivery.send(
-            ORIGIN.dead_letter(COINBASE_DEAD_LETTERS.name, element.raw, element.reason, "rest", received_at)
+            ORIGIN.dead_letter(COINBASE_DEAD_LETTERS.name, element.raw, element.reason, headers)
         )
 
     return take

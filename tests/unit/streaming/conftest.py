@@ -21,6 +21,9 @@ class Acknowledging:
             record.acknowledged()
         return True
 
+    def consignment(self, like: Record) -> Consigned:
+        return Consigned(self, like)
+
     async def send(self, record: Record) -> None:
         self.offer(record)
 
@@ -29,6 +32,20 @@ class Acknowledging:
 
     def events(self) -> list[dict]:
         return [msgspec.json.decode(value) for value in self.values("ingestion.events")]
+
+
+class Consigned:
+    """Takes values as `streaming.delivery.Consignment` does."""
+
+    def __init__(self, kafka: Acknowledging, like: Record) -> None:
+        self.kafka = kafka
+        self.like = like
+
+    def record(self, value: bytes) -> Record:
+        return msgspec.structs.replace(self.like, value=value)
+
+    def offer(self, value: bytes) -> bool:
+        return self.kafka.offer(self.record(value))
 
 
 @pytest.fixture

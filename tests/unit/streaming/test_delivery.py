@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from confluent_kafka import KafkaError
 
 from streaming.delivery import Delivery, Receipts
 from streaming.failures import RefusalError
@@ -70,3 +71,51 @@ async def test_receipts_wait_for_the_last_acknowledgement():
 
     second()
     await waiting
+
+
+async def test_each_record_of_a_consignment_is_given_back_whole_in_the_end():
+    kafka = delivery()
+    acknowledged = []
+    like = Record("coinbase.raw.trades", "BTC-USD", b"", [("source", b"ws")], lambda: acknowledged.append(1))
+    consignment = kafka.consignment(like)
+    assert all(consignment.offer(b"%d" % number) for number in range(3))
+    kafka.give_up()
+    assert consignment.offer(b"3")
+
+    assert sorted(record.value for record in kafka.undelivered) == [b"0", b"1", b"2", b"3"]
+    assert all(record == consignment.record(record.value) for record in kafka.undelivered)
+    assert acknowledged == []
+
+
+async def test_a_consignment_says_when_the_queue_is_full_and_keeps_nothing_of_it():
+    kafka = delivery(queue_records=2)
+    consignment = kafka.consignment(frame(0))
+    assert [consignment.offer(b"%d" % number) for number in range(3)] == [True, True, False]
+
+    kafka.give_up()
+
+    assert sorted(record.value for record in kafka.undelivered) == [b"0", b"1"]
+
+
+async def test_each_record_of_a_consignment_counts_by_its_own_report():
+    kafka = delivery()
+    settled = []
+    consignment = kafka.consignment(Record("coinbase.raw.trades", "BTC-USD", b"", [], lambda: settled.append(1)))
+
+    consignment.reported(None, Report(b"1"))
+    consignment.reported(KafkaError(KafkaError._MSG_TIMED_OUT), Report(b"2"))
+    consignment.reported(None, Report(b"3"))
+
+    assert (len(settled), kafka.delivered) == (2, 2)
+    kafka.give_up()
+    assert [record.value for record in kafka.undelivered] == [b"2"]
+
+
+class Report:
+    """What librdkafka hands to a delivery callback."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def value(self) -> bytes:
+        return self._value

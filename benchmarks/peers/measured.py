@@ -1,0 +1,17 @@
+"""What every participant prints in the end."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Awaitable, Callable
+
+
+async def measured(follow: Callable[[], Awaitable[None]], frames: int) -> None:
+    """Run one participant and print what it took: frames per CPU second of the process and per second."""
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+    await follow()
+    after, seconds = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - began
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps({"per_cpu": frames / cpu, "per_second": frames / seconds}))
