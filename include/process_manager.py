@@ -9,6 +9,7 @@ import xmlrpc.client
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from http.client import HTTPException
 from pathlib import Path
@@ -42,6 +43,11 @@ class Process:
     pid: int
     started_at: int
     trouble: str
+
+    @property
+    def started(self) -> datetime:
+        """When it was started last; 1970 if never."""
+        return datetime.fromtimestamp(self.started_at, UTC)
 
     @property
     def is_up(self) -> bool:

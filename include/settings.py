@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     """How long one run of the supervisor watches the ingestion before the next one reports."""
     stall_limit: timedelta = timedelta(seconds=90)
     """How long a service of the ingestion may stand still, with work before it, until it is restarted."""
+    start_patience: timedelta = timedelta(minutes=3)
+    """How long a service that was just started is left alone: on a busy machine Spark's first batch takes a minute."""
 
     # The hour
     late_after: timedelta = timedelta(minutes=5)

@@ -126,6 +126,8 @@ def mend(charge: dict[str, Any]) -> list[str]:
         restarts = _restarts(service, wishes)
         if service in wishes.paused:
             log.info("%s is paused, so this is no trouble: %s", service, because)
+        elif now - manager.process(service).started < settings.start_patience:
+            log.warning("%s was just started and is left alone: %s", service, because)
         elif restarts.is_exhausted(now):
             summary = f"{service} is given up after {restarts.limit} restarts within {restarts.window}: {because}"
             alerts.warn(context, f"{summary}; mend the cause, then restart it with streaming_control")
