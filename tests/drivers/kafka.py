@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from include.settings import Settings
@@ -39,23 +39,26 @@ class Kafka:
         found = admin.list_consumer_group_offsets([request])[group].result(TIMEOUT)
         return {place.partition: max(place.offset, 0) for place in found.topic_partitions}
 
-    def newest(self, topic: str, key: str) -> bytes:
-        """Return the value of a key's newest record in a topic of one partition."""
+    def newest(self, topic: str, key: str, among: int = 5000) -> list[bytes]:
+        """Return the values of a key, oldest first, among the newest records of each partition."""
+        ends = self.end_offsets(topic)
+        begins = {partition: max(end - among, 0) for partition, end in ends.items()}
         consumer = self._consumer()
+        found = []
         try:
-            end = self.end_offsets(topic)[0]
-            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-            value, reached = None, 0
-            while reached < end:
+            consumer.assign([TopicPartition(topic, partition, begin) for partition, begin in begins.items()])
+            left = {partition for partition, end in ends.items() if end > begins[partition]}
+            while left:
                 message = consumer.poll(TIMEOUT)
-                assert message is not None, f"{topic} ended at {reached}, not at {end}"
+                assert message is not None, f"{topic} gives nothing of {left}"
                 assert message.error() is None, message.error()
-                reached = message.offset() + 1
-                value = message.value() if message.key() == key.encode() else value
+                if message.key() == key.encode():
+                    found.append(message.value())
+                if message.offset() + 1 >= ends[message.partition()]:
+                    left.discard(message.partition())
         finally:
             consumer.close()
-        assert value is not None, f"{topic} knows nothing of {key}"
-        return value
+        return found
 
     def produce(self, topic: str, key: str, values: Iterable[bytes], headers: Iterable[tuple[str, str]] = ()) -> None:
         """Write records and wait until the broker has acknowledged all of them."""

@@ -198,12 +198,12 @@ def is_lively(tape: Tape, now: datetime) -> bool:
 def pass_over(stack: RunningStack, kafka: Kafka) -> range:
     """Make a producer believe that it has seen trades which it has not; return their ids.
 
-    What it believes is its newest progress; this is what a restored or damaged topic would do.
+    What it believes is its newest progress; a damaged topic would do this. It ends a little behind what was sent.
     """
     key = f"coinbase/spot/{PRODUCT}"
     stack.supervisor.stop("producer-coinbase")
-    progress = json.loads(kafka.newest("ingestion.progress", key))
-    last = progress["last_trade_id"]
+    progress = json.loads(kafka.newest("ingestion.progress", key)[-1])
+    last = max(int(json.loads(trade)["trade_id"]) for trade in kafka.newest("coinbase.raw.trades", PRODUCT))
     believed = json.dumps(progress | {"last_trade_id": last + PASSED_OVER}).encode()
     kafka.produce("ingestion.progress", key, [believed], (("venue", "coinbase"), ("market", "spot")))
     stack.supervisor.launch("producer-coinbase")
