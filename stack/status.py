@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from include.process_manager import Process, State
 from include.settings import Settings
+from include.supervisord import Process, State
 from stack import lifecycle
 from stack.service import Service
 from stack.supervisor import Supervisor

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from include.process_manager import ProcessManager, socket_of
 from include.settings import CHECKOUT
+from include.supervisord import Supervisord, socket_of
 from stack.failures import StackError
 from stack.layout import Layout, inherited
 from stack.service import Service
@@ -85,7 +85,7 @@ def _plain(path: Path) -> str:
     return _escaped(str(path))
 
 
-class Supervisor(ProcessManager):
+class Supervisor(Supervisord):
     """The supervisord of one stack: begun, configured and ended, besides what is asked of it while it runs."""
 
     def __init__(self, layout: Layout) -> None:

@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.orchestration.ingestion import SERVICES, WRITER, Wanted, wished
 from include.orchestration.supervision import WANTED, fence, wanted
 from include.orchestration.triggers import DrainTrigger
-from include.process_manager import ProcessManager
 from include.settings import Settings
+from include.supervisord import Supervisord
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ def act() -> str:
     context, settings = get_current_context(), Settings.load()
     action, service = context["params"]["action"], context["params"]["service"]
     chosen = SERVICES if service == ALL or action == "drain" else (service,)
-    manager = ProcessManager(settings.state_dir)
-    there = {process.name for process in manager.processes()}
+    supervisord = Supervisord(settings.state_dir)
+    there = {process.name for process in supervisord.processes()}
     if service not in (ALL, *there):
         raise AirflowFailException(f"{service} is not part of this stack; there are {', '.join(sorted(there))}")
     wish = wished(wanted(), action, chosen, datetime.now(UTC))
@@ -40,9 +40,9 @@ def act() -> str:
     with fence(settings).intervening():
         for name in reversed([name for name in chosen if name in there]):
             if name in wish.paused or action == "restart":
-                manager.stop(name)
+                supervisord.stop(name)
             if name not in wish.paused:
-                manager.launch(name)
+                supervisord.launch(name)
             log.info("%s: %s", action, name)
     return str(action)
 
@@ -71,4 +71,4 @@ def stop_writer() -> None:
     wish = wanted()
     Variable.set(WANTED, Wanted(wish.paused | {WRITER}, wish.forgiven).as_json(), serialize_json=True)
     with fence(settings).intervening():
-        ProcessManager(settings.state_dir).stop(WRITER)
+        Supervisord(settings.state_dir).stop(WRITER)

@@ -104,9 +104,7 @@ class LagCheck:
         """
         behind, stuck = {}, []
         for topic, group in _streamed():
-            ends = end_offsets(self._admin, [topic])[topic.name]
-            done = committed_offsets(self._admin, topic, group)
-            behind[topic.name] = sum(max(end - done[part], 0) for part, end in ends.items())
+            behind[topic.name], done = _backlog(self._admin, topic, group)
             # While nothing waits, standing still is no fault: the value then changes with the time.
             interval = self._settings.bronze_interval if topic.is_awaited else self._settings.bronze_quiet_interval
             if self._still.is_too_long(topic.name, sorted(done.items()) if behind[topic.name] else object(), interval):
@@ -136,20 +134,15 @@ class CommitCheck:
         """
         from include.orchestration.lake import open_catalog
 
-        raw, group = topics_of(bronze.TRADES.full_name), bronze.TRADES.full_name
-        ends = end_offsets(self._admin, raw)
-        waits = any(
-            end > done[part]
-            for topic, done in ((topic, committed_offsets(self._admin, topic, group)) for topic in raw)
-            for part, end in ends[topic.name].items()
-        )
-        table = open_catalog(self._settings, self._settings.branch).load_table(bronze.TRADES.full_name)
+        name = bronze.TRADES.full_name
+        waits = any(_backlog(self._admin, topic, name)[0] for topic in topics_of(name))
+        table = open_catalog(self._settings, self._settings.branch).load_table(name)
         newest = table.current_snapshot()
         at = datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None
         interval = self._settings.bronze_interval
-        is_old = self._still.is_too_long(bronze.TRADES.full_name, at if waits else object(), interval)
+        is_old = self._still.is_too_long(name, at if waits else object(), interval)
         facts = {"last_commit": at.isoformat() if at else None}
-        reason = f"trades wait, and the last commit to {bronze.TRADES.full_name} is of {at or 'never'}"
+        reason = f"trades wait, and the last commit to {name} is of {at or 'never'}"
         return Reading(facts, (Trouble(WRITER, reason),) if is_old else ())
 
 
@@ -243,11 +236,13 @@ def records_behind(admin: AdminClient) -> dict[str, int]:
     Raises:
         KafkaException: If the broker does not answer.
     """
-    behind = {}
-    for topic, group in _streamed():
-        ends, done = end_offsets(admin, [topic])[topic.name], committed_offsets(admin, topic, group)
-        behind[topic.name] = sum(max(end - done[part], 0) for part, end in ends.items())
-    return behind
+    return {topic.name: _backlog(admin, topic, group)[0] for topic, group in _streamed()}
+
+
+def _backlog(admin: AdminClient, topic: Topic, group: str) -> tuple[int, dict[int, int]]:
+    """Return how many records of a topic a group has not committed, and how far it has come in each partition."""
+    ends, done = end_offsets(admin, [topic])[topic.name], committed_offsets(admin, topic, group)
+    return sum(max(end - done[part], 0) for part, end in ends.items()), done
 
 
 def _streamed() -> Iterable[tuple[Topic, str]]:

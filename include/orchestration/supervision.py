@@ -16,8 +16,8 @@ from include.orchestration import alerts
 from include.orchestration.fencing import Charge, Fence, FencedOffError, OwnedElsewhereError
 from include.orchestration.ingestion import CHECKS, SERVICES, Restarts, Wanted
 from include.orchestration.triggers import ALIVE, HealthTrigger
-from include.process_manager import ProcessManager
 from include.settings import Settings
+from include.supervisord import Supervisord
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +51,19 @@ def bring_up() -> dict[str, Any]:
         charge = fence(settings).take(f"{ti.dag_id} {ti.run_id}", has_ended=lambda owner: _has_ended(ti, owner))
     except OwnedElsewhereError as error:
         raise AirflowFailException(str(error)) from error
-    manager, wishes = ProcessManager(settings.state_dir), wanted()
+    supervisord, wishes = Supervisord(settings.state_dir), wanted()
     given_up = {name for name in SERVICES if _restarts(name, wishes).is_exhausted(datetime.now(UTC))}
     with _acting(settings, charge):
-        for name in _known(manager, SERVICES):
+        for name in _known(supervisord, SERVICES):
             if name in wishes.paused:
-                if manager.process(name).is_up:
+                if supervisord.process(name).is_up:
                     log.info("%s is to stand still: stopping it", name)
-                    manager.stop(name)
+                    supervisord.stop(name)
             elif name in given_up:
                 log.error("%s is left to a person: see the alert; streaming_control restarts it", name)
-            elif not manager.process(name).is_up:
+            elif not supervisord.process(name).is_up:
                 log.warning("%s does not run: starting it", name)
-                manager.launch(name)
+                supervisord.launch(name)
     return {"owner": charge.owner, "number": charge.number}
 
 
@@ -119,14 +119,14 @@ def mend(charge: dict[str, Any]) -> list[str]:
     """
     context, settings = get_current_context(), Settings.load()
     now, wishes = datetime.now(UTC), wanted()
-    manager = ProcessManager(settings.state_dir)
+    supervisord = Supervisord(settings.state_dir)
     restarted = []
     for service, reasons in _troubles(_readings(context["ti"]).values()).items():
         because = "; ".join(dict.fromkeys(reasons))
         restarts = _restarts(service, wishes)
         if service in wishes.paused:
             log.info("%s is paused, so this is no trouble: %s", service, because)
-        elif now - manager.process(service).started < settings.start_patience:
+        elif now - supervisord.process(service).started < settings.start_patience:
             log.warning("%s was just started and is left alone: %s", service, because)
         elif restarts.is_exhausted(now):
             summary = f"{service} is given up after {restarts.limit} restarts within {restarts.window}: {because}"
@@ -136,8 +136,8 @@ def mend(charge: dict[str, Any]) -> list[str]:
         else:
             _note_restart(service, restarts, now)
             with _acting(settings, Charge(**charge)):
-                manager.stop(service)
-                manager.launch(service)
+                supervisord.stop(service)
+                supervisord.launch(service)
             restarted.append(service)
             alerts.warn(context, f"{service} was restarted: {because}")
     return restarted
@@ -169,8 +169,8 @@ def _note_restart(service: str, restarts: Restarts, now: datetime) -> None:
     Variable.set(RESTARTS, noted, serialize_json=True)
 
 
-def _known(manager: ProcessManager, names: Iterable[str]) -> list[str]:
-    there = {process.name for process in manager.processes()}
+def _known(supervisord: Supervisord, names: Iterable[str]) -> list[str]:
+    there = {process.name for process in supervisord.processes()}
     return [name for name in names if name in there]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
 
-from include.process_manager import State
+from include.supervisord import State
 from tests.drivers.airflow import ENDED, Airflow
 from tests.drivers.demo import Demo
 from tests.drivers.exchange import Exchange

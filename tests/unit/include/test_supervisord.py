@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from include.process_manager import SOCKET_NAME_LIMIT, ProcessManager, socket_of
+from include.supervisord import SOCKET_NAME_LIMIT, Supervisord, socket_of
 
 pytestmark = pytest.mark.unit
 
@@ -20,8 +20,8 @@ def test_the_socket_of_a_long_state_folder_lies_where_its_name_is_short_enough()
     assert one == socket_of(Path("/" + "a" * 200))
 
 
-def test_where_no_process_manager_runs_no_service_is_up(tmp_path: Path):
-    manager = ProcessManager(tmp_path)
+def test_where_no_supervisord_runs_no_service_is_up(tmp_path: Path):
+    supervisord = Supervisord(tmp_path)
 
-    assert not manager.is_running
-    assert manager.names_up() == set()
+    assert not supervisord.is_running
+    assert supervisord.names_up() == set()

@@ -1,4 +1,4 @@
-"""The process manager's control interface: supervisord, over a socket that only its owner can open."""
+"""The control interface of supervisord, which runs the services: a socket that only its owner can open."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Process:
         return self.state in (State.STARTING, State.RUNNING, State.BACKOFF)
 
 
-class ProcessManager:
+class Supervisord:
     """The services of one stack, as supervisord runs them.
 
     Args:
@@ -117,7 +117,7 @@ class ProcessManager:
 
 
 def socket_of(state_dir: Path) -> Path:
-    """Say where the process manager listens: in the state folder, unless that path is too long for a socket."""
+    """Say where supervisord listens: in the state folder, unless that path is too long for a socket."""
     socket = state_dir / "run" / "supervisor.sock"
     if len(os.fsencode(socket)) <= SOCKET_NAME_LIMIT:
         return socket
