@@ -20,6 +20,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
 
+from include.orchestration.fencing import Fence
 from tests.drivers.airflow import Airflow
 from tests.drivers.demo import PRODUCTS
 from tests.drivers.exchange import Exchange
@@ -201,12 +202,14 @@ def pass_over(stack: RunningStack, kafka: Kafka) -> range:
     What it believes is its newest progress; a damaged topic would do this. It ends a little behind what was sent.
     """
     key = f"coinbase/spot/{PRODUCT}"
-    stack.supervisor.stop("producer-coinbase")
-    progress = json.loads(kafka.newest("ingestion.progress", key)[-1])
-    last = max(int(json.loads(trade)["trade_id"]) for trade in kafka.newest("coinbase.raw.trades", PRODUCT))
-    believed = json.dumps(progress | {"last_trade_id": last + PASSED_OVER}).encode()
-    kafka.produce("ingestion.progress", key, [believed], (("venue", "coinbase"), ("market", "spot")))
-    stack.supervisor.launch("producer-coinbase")
+    # Else the supervisor might find the producer down and start it.
+    with Fence(stack.state / "leases" / "ingestion.json").intervening():
+        stack.supervisor.stop("producer-coinbase")
+        progress = json.loads(kafka.newest("ingestion.progress", key)[-1])
+        last = max(int(json.loads(trade)["trade_id"]) for trade in kafka.newest("coinbase.raw.trades", PRODUCT))
+        believed = json.dumps(progress | {"last_trade_id": last + PASSED_OVER}).encode()
+        kafka.produce("ingestion.progress", key, [believed], (("venue", "coinbase"), ("market", "spot")))
+        stack.supervisor.launch("producer-coinbase")
     return range(last + 1, last + PASSED_OVER + 1)
 
 

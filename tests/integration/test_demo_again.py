@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psutil
 import pytest
 
 from tests.drivers.demo import Demo
@@ -39,3 +42,23 @@ def test_doctor_finds_a_healthy_stack_well(demo: Demo):
     doctor = demo.stack.command("doctor", timeout=120)
 
     assert doctor.returncode == 0, doctor.stdout
+
+
+def test_nothing_listens_beyond_this_machine(stack: RunningStack):
+    listening = {
+        (connection.laddr.ip, process.name(), connection.laddr.port)
+        for process in stack.processes()
+        for connection in listeners(process)
+    }
+
+    assert len(listening) >= 10
+    assert [found for found in listening if found[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
+
+
+def listeners(process: psutil.Process) -> list[Any]:
+    """Return the sockets on which a process takes connections; none if it has ended meanwhile."""
+    try:
+        connections = process.net_connections("inet")
+    except psutil.NoSuchProcess:
+        return []
+    return [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
