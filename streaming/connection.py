@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Protocol
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from streaming.backoff import Backoff, retry_after
+from streaming.delivery import Delivery
 from streaming.metrics import Metrics
+from streaming.records import Record
 from streaming.websocket import BatchConnection
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,20 @@ async def connected(
             metrics.connected.dec()
             for task in tasks:
                 task.cancel()
+
+
+class Watch(Protocol):
+    """What notices that a venue has fallen silent."""
+
+    def suspended(self) -> AbstractContextManager[None]:
+        """Do not count the time in which we ourselves do not read."""
+
+
+async def wait_for_room(record: Record, delivery: Delivery, watch: Watch) -> None:
+    """Send a record for which Kafka's queue has no room; nothing is read from the venue until it has."""
+    log.warning("the queue to Kafka is full: the feed waits", extra={"records": delivery.outstanding})
+    with watch.suspended():
+        await delivery.send(record)
 
 
 def pause_after(lost: Exception, pauses: Backoff, now: float) -> float:

@@ -27,7 +27,7 @@ from streaming.bybit.parse import (
     subscribe,
 )
 from streaming.bybit.tickers import Tickers
-from streaming.connection import LOST, connected, pause_after
+from streaming.connection import LOST, connected, pause_after, wait_for_room
 from streaming.delivery import Delivery
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
@@ -101,7 +101,7 @@ class Feed:
                         frames, received_at = await connection.receive(), self._clock() // 1_000
                         for record in (record for frame in frames for record in self._read(frame, received_at)):
                             if not self._delivery.offer(record):
-                                await self._wait_for_room(record)
+                                await wait_for_room(record, self._delivery, self._watch)
                         self._watch.heard(is_accepted=not self._unanswered)
             except LOST as lost:
                 if not self._stop.is_set():
@@ -233,12 +233,6 @@ class Feed:
         if kind not in self._told:
             self._told.add(kind)
             log.warning(what, extra={"type": kind})
-
-    async def _wait_for_room(self, record: Record) -> None:
-        """Read nothing from the exchange until Kafka's queue has room again."""
-        log.warning("the queue to Kafka is full: the feed waits", extra={"records": self._delivery.outstanding})
-        with self._watch.suspended():
-            await self._delivery.send(record)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[BatchConnection]:

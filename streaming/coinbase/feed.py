@@ -15,7 +15,7 @@ from include.contracts import topics
 from streaming.backoff import Backoff
 from streaming.coinbase.messages import Error, Heartbeat, Match, Status, Subscriptions, Ticker
 from streaming.coinbase.parse import UnreadableError, parse_frame, subscribe
-from streaming.connection import LOST, connected, pause_after
+from streaming.connection import LOST, connected, pause_after, wait_for_room
 from streaming.delivery import Consignment, Delivery
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
@@ -99,7 +99,7 @@ class Feed:
                         for frame in frames:
                             record = self._read(frame, batch)
                             if record is not None and not self._delivery.offer(record):
-                                await self._wait_for_room(record)
+                                await wait_for_room(record, self._delivery, self._watch)
             except LOST as lost:
                 if not self._stop.is_set():
                     await self._wait_before_reconnect(lost)
@@ -189,12 +189,6 @@ class Feed:
         return Event(
             kind=kind, venue=self._origin.venue, market=self._origin.market, product_id=product_id, reason=reason
         ).record(at)
-
-    async def _wait_for_room(self, record: Record) -> None:
-        """Read nothing from the exchange until Kafka's queue has room again."""
-        log.warning("the queue to Kafka is full: the feed waits", extra={"records": self._delivery.outstanding})
-        with self._watch.suspended():
-            await self._delivery.send(record)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[BatchConnection]:
