@@ -280,9 +280,9 @@ def airflow(layout: Layout) -> list[Service]:
     return [
         process("airflow-api", "the console: pages and API", "metadatabase", "api-server", after=(),
                 ports=(settings.airflow,)),
-        # Not before the tables: what it starts would find nothing to read.
+        # After the writer: an hour that starts before it would only wait, and take its core.
         process("airflow-scheduler", "starts what is due", "scheduler", "scheduler", no_log_server,
-                after=("airflow-api", "tables")),
+                after=("airflow-api", "bronze-writer")),
         process("airflow-dag-processor", "reads dags/", "dag_processor", "dag-processor", after=("airflow-api",)),
         process("airflow-triggerer", "waits for many things at once", "triggerer", "triggerer", no_log_server,
                 after=("airflow-api",)),

@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from include.contracts.topics import Header
+from include.contracts.topics import Header, implied
+from include.contracts.venues import Venue
 
 Headers = list[tuple[str, bytes]]
 Source = Literal["ws", "rest"]
@@ -36,28 +37,31 @@ class Record(msgspec.Struct, gc=False):
 class Origin:
     """The venue and market that records come from."""
 
-    def __init__(self, venue: str, market: str) -> None:
-        self.venue = venue
+    def __init__(self, venue: Venue, market: str) -> None:
+        self.venue = venue.name
         self.market = market
-        # Made once: with a thousand frames a second the same four headers would be encoded as often.
+        left_out = implied(venue)
+        self._implied_index = left_out[Header.FRAME_INDEX].encode()
+        # Made once: with a thousand frames a second the same headers would be encoded as often.
         self._of_source: dict[Source, Headers] = {
             source: [
-                (Header.SOURCE.value, source.encode()),
-                (Header.VENUE.value, venue.encode()),
-                (Header.MARKET.value, market.encode()),
+                (header.value, text.encode())
+                for header, text in ((Header.SOURCE, source), (Header.MARKET, market))
+                if left_out.get(header) != text
             ]
             for source in SOURCES
         }
 
     def headers(self, source: Source, received_at: int, frame_index: bytes = b"0") -> Headers:
-        """Return the headers of a raw record.
+        """Return the headers of a raw record, without those that its topic implies.
 
         Args:
             source: The live feed or the history.
             received_at: Microseconds since 1970.
             frame_index: The trade's place in a frame that holds many, as text.
         """
-        return [*self._of_source[source], (_FRAME_INDEX, frame_index), (_RECEIVED_AT, b"%d" % received_at)]
+        place = [] if frame_index == self._implied_index else [(_FRAME_INDEX, frame_index)]
+        return [*self._of_source[source], *place, (_RECEIVED_AT, b"%d" % received_at)]
 
     def dead_letter(self, topic: str, frame: bytes, reason: str, headers: Headers) -> Record:
         """Return the record of a frame that could not be read; its headers are what a readable one's would be."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from include.contracts.venues import BYBIT, COINBASE, Venue
+
 
 class Header(StrEnum):
-    """The headers of our records; values are UTF-8 text."""
+    """The headers of our records; values are UTF-8 text. A record leaves out what its topic implies."""
 
     SOURCE = "source"
     """`ws` or `rest`."""
@@ -44,6 +46,7 @@ class Topic:
         fields: What the venue calls a column of that table, where its name is another than ours.
         time_unit: How the venue writes its time.
         is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
+        venue: Whose records it carries; None if they are of all.
     """
 
     name: str
@@ -56,23 +59,42 @@ class Topic:
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     time_unit: TimeUnit = TimeUnit.ISO
     is_awaited: bool = True
+    venue: Venue | None = None
+
+    @property
+    def implied(self) -> Mapping[Header, str]:
+        """What a record of the topic means by leaving a header out."""
+        return implied(self.venue) if self.venue else {}
+
+
+def implied(venue: Venue) -> Mapping[Header, str]:
+    """Return what a venue's records need not say: most are live, the only one of their frame, and of its one market.
+
+    A header costs the producer half a microsecond a record.
+    """
+    common = {Header.SOURCE: "ws", Header.FRAME_INDEX: "0", Header.VENUE: venue.name}
+    return common | ({Header.MARKET: venue.markets[0]} if len(venue.markets) == 1 else {})
 
 
 COINBASE_TRADES = Topic(
     "coinbase.raw.trades", "Trades as received, one a record.", "product_id", 4, timedelta(days=7),
     consumer_group="bronze.trades", fields={"sequence": "trade_id"},
+    venue=COINBASE,
 )  # fmt: skip
 COINBASE_TICKERS = Topic(
     "coinbase.raw.tickers", "Tickers as received.", "product_id", 4, timedelta(days=7),
     consumer_group="bronze.tickers", is_awaited=False,
+    venue=COINBASE,
 )  # fmt: skip
 COINBASE_STATUS = Topic(
     "coinbase.raw.status", "The exchange's list of products and currencies.", "venue", 1, timedelta(days=7),
     consumer_group="bronze.exchange_status", is_awaited=False,
+    venue=COINBASE,
 )  # fmt: skip
 COINBASE_DEAD_LETTERS = Topic(
     "coinbase.dlq", "Frames that could not be read, as received, with the reason.", "venue", 1, timedelta(days=30),
     consumer_group="bronze.dead_letters",
+    venue=COINBASE,
 )  # fmt: skip
 BYBIT_TRADES = Topic(
     "bybit.raw.trades", "Trades, one a record, each the bytes that its frame has of it.", "product_id", 3,
@@ -81,6 +103,7 @@ BYBIT_TRADES = Topic(
         "product_id": "s", "trade_id": "i", "sequence": "seq", "price": "p", "size": "v", "side": "S", "time": "T",
     },
     time_unit=TimeUnit.MILLISECONDS,
+    venue=BYBIT,
 )  # fmt: skip
 BYBIT_TICKERS = Topic(
     "bybit.raw.tickers", "Tickers as they stand after each frame: the snapshot with all deltas so far.", "product_id",
@@ -90,10 +113,12 @@ BYBIT_TICKERS = Topic(
         "volume_24h": "volume24h", "time": "ts",
     },
     time_unit=TimeUnit.MILLISECONDS, is_awaited=False,
+    venue=BYBIT,
 )  # fmt: skip
 BYBIT_DEAD_LETTERS = Topic(
     "bybit.dlq", "Frames, or trades of one, that could not be read, as received, with the reason.", "venue", 1,
     timedelta(days=30), consumer_group="bronze.dead_letters",
+    venue=BYBIT,
 )  # fmt: skip
 PROGRESS = Topic(
     "ingestion.progress", "How far each product is wholly acknowledged: JSON, see streaming/progress.py.",

@@ -1,7 +1,7 @@
 """The gates: a layer's tables of one hour, on the attempt's branch, judged before anything builds on them.
 
-The Great Expectations provider's own operators judge one frame each, and import Great Expectations (seconds) wherever
-the DAG is parsed, which is in every task. This one judges a whole layer in one process and imports when it runs.
+The Great Expectations provider's own operators judge one frame each, and build it and import Great Expectations
+wherever the DAG is parsed. This one judges a whole layer in one process, and does all that when it runs.
 """
 
 from __future__ import annotations

@@ -40,12 +40,19 @@ from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
 from spark_apps.bronze_writer import offsets
-from spark_apps.bronze_writer.transforms import dead_letters, readable
+from spark_apps.bronze_writer.letters import GROUP as LETTERS_GROUP
+from spark_apps.bronze_writer.letters import Batch, Letters
+from spark_apps.bronze_writer.transforms import accepted, dead_letters, judged
 
 log = logging.getLogger("bronze_writer")
 
 MAX_RECORDS_PER_BATCH = 100_000
 """Bounds what a batch holds in memory when the query catches up: some 50 MB of frames."""
+
+COUNTS = "records"
+"""The name under which a query's progress has what was counted in its batch."""
+
+TABLES = {table.full_name: table for table in bronze.TABLES}
 
 STOP_WITHIN = timedelta(seconds=20)
 """How long a stop waits for the batches under way; a longer one is cut off, and done again at the next start."""
@@ -67,22 +74,25 @@ class Feed:
 
 
 def feeds(settings: Settings) -> list[Feed]:
-    """Return the queries: one for each table with a topic, and one for dead letters, which may come in any topic."""
+    """Return the queries: one for each table that topics fill."""
     often, seldom = settings.bronze_interval, settings.bronze_quiet_interval
     quiet = {topic.consumer_group for topic in TOPICS if not topic.is_awaited}
-    return [Feed(_sources(table), table, seldom if table.full_name in quiet else often) for table in bronze.TABLES]
-
-
-def _sources(table: Table) -> tuple[str, ...]:
-    of_table = TOPICS if table is bronze.DEAD_LETTERS else topics_of(table.full_name)
-    return tuple(topic.name for topic in of_table)
+    return [
+        Feed(
+            tuple(topic.name for topic in topics_of(table.full_name)),
+            table,
+            seldom if table.full_name in quiet else often,
+        )
+        for table in bronze.TABLES
+    ]
 
 
 class OffsetTeller(StreamingQueryListener):
-    """Tells a query's consumer group each batch that is in the table."""
+    """Tells a query's consumer group each batch that is in the table, and has what it refused seen to."""
 
-    def __init__(self, groups: offsets.GroupOffsets) -> None:
+    def __init__(self, groups: offsets.GroupOffsets, letters: Letters) -> None:
         self._groups = groups
+        self._letters = letters
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 (Spark's name)
         """Say which query this is: its id is in the snapshots that it writes."""
@@ -92,7 +102,11 @@ class OffsetTeller(StreamingQueryListener):
         """Take note of a batch; Spark reports it after the sink has committed it."""
         batch = event.progress
         [source] = batch.sources
-        self._groups.tell(str(batch.name), offsets.from_json(source.endOffset))
+        end = offsets.from_json(source.endOffset)
+        self._groups.tell(str(batch.name), end)
+        if counts := batch.observedMetrics.get(COUNTS):
+            start = offsets.from_json(source.startOffset) if source.startOffset else None
+            self._letters.settle(Batch(TABLES[str(batch.name)], start, end, counts["refused"]))
         log.info(
             "batch committed",
             extra={
@@ -161,22 +175,32 @@ class Stopper:
 class Writer:
     """Starts the queries of one Spark application."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int]) -> None:
+    def __init__(
+        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], letters: Letters
+    ) -> None:
         self._spark = spark
         self._settings = settings
         self._partitions = partitions
+        self._letters = letters
 
     def checkpoint(self, table: Table) -> Path:
         """Return the folder where Spark keeps how far the table's query is."""
         return self._settings.state_dir / "checkpoints" / table.name
+
+    def reached(self, feed: Feed) -> offsets.Offsets | None:
+        """Return how far a table is, by its query's checkpoint or else by its rows; None if nothing says."""
+        reached = offsets.of_checkpoint(self.checkpoint(feed.table)) or self._after_rows(feed)
+        return reached and offsets.known(reached)
 
     def start(self, feed: Feed) -> StreamingQuery:
         """Start a query where its checkpoint ended, or without one after the rows that its table has."""
         kafka = self._read(feed)
         name = self._name(feed.table)
         if feed.table is bronze.DEAD_LETTERS:
-            return self._query(feed, dead_letters(kafka)).foreachBatch(self._append_letters).start()
-        rows = readable(kafka, feed.table)
+            letters = self._query(feed, dead_letters(kafka, tables=()))
+            return letters.foreachBatch(lambda batch, _: self._letters.append(batch)).start()
+        counted = judged(kafka, feed.table).observe(COUNTS, F.count("refusal").alias("refused"))
+        rows = accepted(counted, feed.table)
         # The rows' columns are required by the contract, which `readable` has seen to, but Spark cannot know it.
         return self._query(feed, rows).format("iceberg").option("check-nullability", "false").toTable(name)
 
@@ -203,42 +227,31 @@ class Writer:
         )
 
     def _first_offsets(self, feed: Feed) -> str:
-        """Say where a query without a checkpoint begins; Spark ignores it if there is one.
+        """Say where a query without a checkpoint begins; Spark ignores it if there is one."""
+        if offsets.has_begun(self.checkpoint(feed.table)) or feed.table is bronze.DEAD_LETTERS:
+            return "earliest"
+        first = self._after_rows(feed)
+        if first is None:
+            return "earliest"
+        log.warning("no checkpoint, going on after the table's rows", extra={"table": feed.table.full_name})
+        return offsets.to_json(first)
+
+    def _after_rows(self, feed: Feed) -> offsets.Offsets | None:
+        """Return where a table's rows end; None if it has none.
 
         A batch is in the table whole or not at all, so a table's highest offset of a partition is where it ended.
         """
-        if offsets.has_begun(self.checkpoint(feed.table)):
-            return "earliest"
         highest = (
             self._spark.table(self._name(feed.table))
             .groupBy("_kafka_topic", "_kafka_partition")
             .agg(F.max("_kafka_offset"))
             .collect()
         )
-        if not highest or feed.table is bronze.DEAD_LETTERS:
-            return "earliest"
-        first = offsets.after_rows(
+        if not highest:
+            return None
+        return offsets.after_rows(
             [(row[0], row[1], row[2]) for row in highest], {topic: self._partitions[topic] for topic in feed.topics}
         )
-        log.warning("no checkpoint, going on after the table's rows", extra={"table": feed.table.full_name})
-        return offsets.to_json(first)
-
-    def _append_letters(self, letters: DataFrame, batch: int) -> None:
-        """Append the letters that the table does not have yet.
-
-        Nearly every batch has none, and Iceberg's sink would make a snapshot of each. Looking for what is there makes
-        it as exact as the sink, for letters are few, and even without a checkpoint.
-        """
-        letters.persist()
-        try:
-            since = letters.agg(F.min("_ingested_at").alias("since")).collect()[0]["since"]
-            if since is None:
-                return
-            name = self._name(bronze.DEAD_LETTERS)
-            there = self._spark.table(name).where(F.col("_ingested_at") >= F.lit(since)).select(*bronze.OFFSET)
-            letters.join(there, list(bronze.OFFSET), "left_anti").writeTo(name).append()
-        finally:
-            letters.unpersist()
 
     def _name(self, table: Table) -> str:
         return f"{self._settings.catalog}.{table.full_name}"
@@ -258,32 +271,51 @@ def partition_counts(admin: AdminClient) -> dict[str, int]:
     return {topic.name: len(there[topic.name].partitions) for topic in TOPICS}
 
 
+def unsettled(admin: AdminClient, feed: Feed, reached: offsets.Offsets, partitions: Mapping[str, int]) -> Batch:
+    """Return what is in a table and may have left letters that were not written: the last run may have been killed.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    told = offsets.told(admin, LETTERS_GROUP, {topic: partitions[topic] for topic in feed.topics})
+    start = offsets.since(told, reached)
+    # How many were refused is not known any more; one is enough to look.
+    return Batch(feed.table, start, reached, refused=int(offsets.is_before(start, reached)))
+
+
 def run(settings: Settings) -> int:
     """Keep the queries running until one fails or the process is told to stop; return the exit code."""
     admin = AdminClient({"bootstrap.servers": settings.kafka.address})
     partitions = partition_counts(admin)
     spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
     groups = offsets.GroupOffsets(admin)
-    teller = OffsetTeller(groups)
+    letters = Letters(spark, settings, groups)
+    teller = OffsetTeller(groups, letters)
     spark.streams.addListener(teller)
     stopper = Stopper(spark)
-    writer = Writer(spark, settings, partitions)
+    writer = Writer(spark, settings, partitions, letters)
     try:
         for feed in feeds(settings):
-            reached = offsets.of_checkpoint(writer.checkpoint(feed.table))
+            reached = writer.reached(feed)
             if reached is not None:
                 # Said again: the last run may have died between the table and the group, and nothing new may come.
                 groups.tell(feed.table.full_name, reached)
+                if feed.table is not bronze.DEAD_LETTERS:
+                    letters.settle(unsettled(admin, feed, reached, partitions))
             stopper.watch(writer.start(feed))
-        spark.streams.awaitAnyTermination()
+        while not (letters.has_failed or spark.streams.awaitAnyTermination(timeout=1)):
+            pass
     except StreamingQueryException as failure:
         log.error("a query failed", extra={"reason": str(failure)})
+        return 1
+    if letters.has_failed:
         return 1
     if not stopper.was_told:
         log.error("a query ended by itself")
         return 1
     stopper.join()
     spark.streams.removeListener(teller)
+    letters.close()
     groups.close()
     spark.stop()
     log.info("stopped between two batches")

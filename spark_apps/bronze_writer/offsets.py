@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -61,6 +61,44 @@ def after_rows(highest: Iterable[tuple[str, int, int]], partitions: dict[str, in
     return offsets
 
 
+def known(offsets: Offsets) -> Offsets:
+    """Leave out the partitions that are only said to be read from their beginning."""
+    return {
+        topic: known for topic, parts in offsets.items() if (known := {p: o for p, o in parts.items() if o != EARLIEST})
+    }
+
+
+def since(start: Offsets | None, end: Offsets) -> Offsets:
+    """Return where to begin in each partition of `end`: at `start`, or where that says nothing at the topic's."""
+    return {
+        topic: {partition: (start or {}).get(topic, {}).get(partition, EARLIEST) for partition in parts}
+        for topic, parts in end.items()
+    }
+
+
+def is_before(start: Offsets, end: Offsets) -> bool:
+    """Tell whether any partition has records from `start` to `end`."""
+    return any(start[topic][partition] < offset for topic, parts in end.items() for partition, offset in parts.items())
+
+
+def told(admin: AdminClient, group: str, topics: Mapping[str, int]) -> Offsets:
+    """Return what a group was told of each topic; partitions of which it was told nothing are left out.
+
+    Args:
+        topics: Topics with the number of their partitions.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    asked = [TopicPartition(topic, partition) for topic, count in topics.items() for partition in range(count)]
+    answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])[group].result()
+    found: Offsets = {}
+    for position in answer.topic_partitions or ():
+        if position.offset >= 0:
+            found.setdefault(position.topic, {})[position.partition] = position.offset
+    return found
+
+
 class GroupOffsets:
     """Tells Kafka how far each table is, as the committed offsets of a consumer group, so that any tool sees the lag.
 
@@ -84,7 +122,7 @@ class GroupOffsets:
     def tell(self, group: str, offsets: Offsets) -> None:
         """Have the offsets told soon; returns at once."""
         with self._changed:
-            self._untold[group] = offsets
+            self._untold[group] = self._untold.get(group, {}) | offsets
             self._changed.notify()
 
     def close(self) -> None:
@@ -101,7 +139,8 @@ class GroupOffsets:
                 news, self._untold = self._untold, {}
             failed = {group: offsets for group, offsets in news.items() if not self._commit(group, offsets)}
             with self._changed:
-                self._untold = {**failed, **self._untold}
+                for group, offsets in failed.items():
+                    self._untold[group] = offsets | self._untold.get(group, {})
                 if self._is_closing:
                     return
                 if failed:

@@ -34,22 +34,33 @@ MILLISECONDS = r"^\d{1,15}$"
 
 def readable(kafka: DataFrame, table: Table) -> DataFrame:
     """Return the rows of one table: the records that hold all that the table requires."""
-    named = records(kafka)
-    values = _values(table)
-    rows = named.where(_refusal(table).isNull()).select(*(value.alias(name) for name, value in values.items()))
-    return select_columns(rows, table)
+    return accepted(judged(kafka, table), table)
 
 
-def dead_letters(kafka: DataFrame) -> DataFrame:
-    """Return a row for each record that `readable` leaves out, and for each of the dead-letter topic.
+def judged(kafka: DataFrame, table: Table) -> DataFrame:
+    """Return what one table's columns would be, for every record, and `refusal`: why it is no row; null if it is."""
+    values = (value.alias(name) for name, value in _values(table).items())
+    return records(kafka).select(*values, _refusal(table).alias("refusal"))
+
+
+def accepted(judged: DataFrame, table: Table) -> DataFrame:
+    """Return the rows among judged records."""
+    return select_columns(judged.where(F.col("refusal").isNull()), table)
+
+
+def dead_letters(kafka: DataFrame, tables: Iterable[Table] = tuple(TABLE_OF_TOPIC.values())) -> DataFrame:
+    """Return a row for each record that `readable` leaves out, and for each of the dead-letter topics.
 
     A tombstone's bytes are the empty string; its reason says that it had no value.
+
+    Args:
+        tables: Those of which records may be there; each costs its parser.
     """
     reason = F.when(
         F.col("_kafka_topic").isin(*LETTERS),
         F.coalesce(F.col(Header.REASON), F.lit("the producer gave no reason")),
     )
-    for table in dict.fromkeys(TABLE_OF_TOPIC.values()):
+    for table in dict.fromkeys(tables):
         reason = reason.when(_is_from(topics_of(table.full_name)), _refusal(table))
     # Java's MIME encoder breaks the text into lines.
     encoded = F.translate(F.base64(F.col("value")), "\r\n", "")
@@ -66,9 +77,9 @@ def dead_letters(kafka: DataFrame) -> DataFrame:
 def records(kafka: DataFrame) -> DataFrame:
     """Give the columns of Spark's Kafka source names, each header a column, and the frame's fields as text.
 
-    `text` is null unless the value is UTF-8, `frame` unless it is exactly one JSON object.
+    `text` is null unless the value is UTF-8, `frame` unless that begins with a JSON object.
     """
-    headers = [_header(header).alias(header.value) for header in Header]
+    headers = [F.coalesce(_header(header), *_implied(header)).alias(header.value) for header in Header]
     named = kafka.select(
         F.col("topic").alias("_kafka_topic"),
         F.col("partition").alias("_kafka_partition"),
@@ -78,18 +89,11 @@ def records(kafka: DataFrame) -> DataFrame:
         "value",
         *headers,
     )
-    texts = _computed_once(named, "text", _utf8(F.col("value")))
-    parsed = _computed_once(texts, "parsed", F.from_json("text", FRAME, JSON_OPTIONS))
-    return _computed_once(parsed, "frame", F.when(_is_one_object(), F.col("parsed")))
-
-
-def _computed_once(frame: DataFrame, name: str, value: Column) -> DataFrame:
-    """Add a column that is dear to compute.
-
-    Spark moves a filter below a plain column, and would compute the column again for each time that the filter names
-    it: parse each frame some ten times. It does not move filters below the rows of an array.
-    """
-    return frame.select("*", F.explode(F.array(value)).alias(name))
+    text = _utf8(F.col("value"))
+    parsed = F.struct(text.alias("text"), F.from_json(text, FRAME, JSON_OPTIONS).alias("frame"))
+    # Dear to compute, and a filter that Spark moves below a plain column computes the column again for each time that
+    # it names it: some ten times. Below the rows of an array it moves none.
+    return named.select("*", F.explode(F.array(parsed)).alias("parsed")).select(*named.columns, "parsed.*")
 
 
 def _values(table: Table) -> dict[str, Column]:
@@ -160,7 +164,7 @@ def _refusal(table: Table) -> Column:
     return F.coalesce(
         F.when(F.col("value").isNull(), F.lit("no value")),
         F.when(F.col("text").isNull(), F.lit("not UTF-8")),
-        F.when(F.col("frame").isNull(), F.lit("not one JSON object")),
+        F.when(~_is_one_object(), F.lit("not one JSON object")),
         *missing,
     )
 
@@ -168,11 +172,14 @@ def _refusal(table: Table) -> Column:
 def _is_one_object() -> Column:
     """Tell whether the text is one JSON object and nothing else.
 
-    `from_json` alone would take the first of several values and drop what follows.
+    `from_json` alone would take the first of several values and drop what follows. Where there is one brace at either
+    end and none between, nothing can follow; else the text is parsed again.
     """
     text = F.col("text")
-    one_value = F.json_array_length(F.concat(F.lit("["), text, F.lit(",0]"))) == 2
-    return F.coalesce(F.ltrim(text).startswith("{") & one_value & F.col("parsed").isNotNull(), F.lit(False))
+    is_flat = text.rlike(r"^\s*\{[^{}]*\}\s*$")
+    is_alone = F.json_array_length(F.concat(F.lit("["), text, F.lit(",0]"))) == 2
+    is_object = F.ltrim(text).startswith("{") & F.col("frame").isNotNull()
+    return F.coalesce(is_object & (is_flat | is_alone), F.lit(False))
 
 
 def _exact(value: Column) -> Column:
@@ -186,6 +193,21 @@ def _exact(value: Column) -> Column:
 
 def _received_at() -> Column:
     return F.timestamp_micros(F.col(Header.RECEIVED_AT).cast("bigint"))
+
+
+def _implied(header: Header) -> list[Column]:
+    """Return what each topic means by leaving a header out."""
+    return [
+        F.when(F.col("topic").isin(*names), F.lit(text)) for text, names in sorted(_topics_by_meaning(header).items())
+    ]
+
+
+def _topics_by_meaning(header: Header) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for topic in topics.TOPICS:
+        if header in topic.implied:
+            names.setdefault(topic.implied[header], []).append(topic.name)
+    return names
 
 
 def _header(header: Header) -> Column:

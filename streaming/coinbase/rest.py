@@ -22,7 +22,7 @@ from streaming.service import Service
 
 log = logging.getLogger(__name__)
 
-ORIGIN = Origin(COINBASE.name, COINBASE.markets[0])
+ORIGIN = Origin(COINBASE, COINBASE.markets[0])
 
 REQUESTS_PER_SECOND = 9.0
 """The exchange allows 10 and bursts of 15 per address; the rest is for whoever else asks from here."""

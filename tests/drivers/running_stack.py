@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from stack.supervisor import Supervisor
 
 ARTEFACTS = CHECKOUT / ".lake" / "test-artefacts"
 """What a failed or a looked-at run leaves: logs, screenshots."""
+
+MOUNT = 'mount -t tmpfs -o "size=$1" none "$LAKE_STATE_DIR" && shift && exec "$@"'
+"""Shell: put an empty disk over the state folder, seen by this process alone, and become the command."""
 
 # Below the range from which the kernel takes ports for outgoing connections, so that none of those is in the way.
 PORTS = range(20_000, 32_000)
@@ -56,6 +59,8 @@ class RunningStack:
     state: Path
     choices: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=free_ports)
+    disk: str | None = None
+    """The size of a disk of its own that each command gets for the state folder; None for the machine's."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,8 +83,9 @@ class RunningStack:
             timeout: Seconds after which it is stopped and the test fails.
             choices: Variables for this command alone.
         """
+        mounted = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh", self.disk) if self.disk else ()
         return subprocess.run(
-            [sys.executable, "-m", "stack", *arguments],
+            [*mounted, sys.executable, "-m", "stack", *arguments],
             cwd=CHECKOUT,
             env=self.environment | choices,
             stdin=subprocess.DEVNULL,
@@ -89,6 +95,10 @@ class RunningStack:
             timeout=timeout,
             check=False,
         )
+
+    def on_a_disk_of(self, size: str) -> RunningStack:
+        """Return the same stack, with an empty disk of this size (as `mount` reads it) for each of its commands."""
+        return replace(self, disk=size)
 
     def processes(self) -> list[psutil.Process]:
         """Return every process of this stack that lives, parents first, whoever started it."""

@@ -58,6 +58,16 @@ def test_a_taken_port_is_named_with_who_has_it(newcomer: RunningStack, stack: Ru
     assert "kafka" in sentence
 
 
+def test_a_disk_without_room_is_named_before_anything_starts(newcomer: RunningStack):
+    newcomer.state.mkdir()
+
+    sentence = refusal(newcomer.on_a_disk_of("64m"), "demo")
+
+    assert str(newcomer.state) in sentence
+    assert "free some" in sentence
+    assert "LAKE_STATE_DIR" in sentence
+
+
 def test_an_empty_recording_is_refused_before_anything_starts(newcomer: RunningStack, tmp_path: Path):
     empty = tmp_path / "empty.ndjson"
     empty.write_text('{"type":"heartbeat"}\n')

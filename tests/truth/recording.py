@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,6 +58,14 @@ def read_recording(path: Path) -> dict[str, list[Trade]]:
     for _, trade in sorted(trades.items()):
         by_product.setdefault(trade.product_id, []).append(trade)
     return by_product
+
+
+def twice(path: Path) -> set[tuple[str, int]]:
+    """Return product and id of each trade whose frame the recording has more than once."""
+    files = [file for file in path.iterdir() if file.is_file()]
+    frames = (record for file in files for record in records(file) if record["type"] in TRADES)
+    counts = Counter((frame["product_id"], frame["trade_id"]) for frame in frames)
+    return {trade for trade, count in counts.items() if count > 1}
 
 
 def records(file: Path) -> Iterator[Mapping[str, Any]]:

@@ -99,6 +99,12 @@ class Tape:
             if (moved := hole.moved(ids, time)).touches(start, end)
         ]
 
+    def recorded_id(self, product_id: str, trade_id: int) -> int:
+        """Return the id that a trade of any cycle has in the recording."""
+        once = self._cycle[product_id]
+        first, span = once[0].trade_id, once[-1].trade_id - once[0].trade_id + 1
+        return first + (trade_id - first) % span
+
     def _cycles(self, product_id: str, start: datetime, end: datetime) -> Iterator[tuple[int, timedelta]]:
         """Give how much is added to ids and to times in each cycle that overlaps [start, end)."""
         if start < self.start:

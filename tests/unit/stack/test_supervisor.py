@@ -9,7 +9,8 @@ from include.settings import Settings
 from stack.java import Java
 from stack.layout import Layout, inherited
 from stack.service import Service
-from stack.supervisor import configuration, quoted
+from stack.supervisor import Supervisor, configuration, quoted
+from tests.drivers.waiting import eventually
 
 pytestmark = pytest.mark.unit
 
@@ -60,3 +61,28 @@ def test_a_service_does_not_see_what_another_airflow_or_spark_is_told():
     shell = {"HOME": "/home", "AIRFLOW_HOME": "/x", "SPARK_HOME": "/x", "PYTHONPATH": "/x", "https_proxy": "p"}
 
     assert inherited(shell) == {"HOME": "/home", "https_proxy": "p"}
+
+
+def test_a_log_is_rotated_and_its_end_is_kept(layout: Layout):
+    size, kept = 10_000_000, 3
+    lines = (kept + 2) * size // 100
+    talk = f"seq -f %099.0f {lines}; exec sleep 600"
+    service = Service("talker", "", ("sh", "-c", talk), lambda: True)
+    supervisor = Supervisor(layout)
+    supervisor.configure([service], {})
+    supervisor.start()
+    log = layout.logs / "talker.log"
+
+    def end() -> str:
+        return log.read_text()[-100:].strip() if log.exists() else ""
+
+    try:
+        supervisor.adopt()
+        supervisor.launch("talker")
+        eventually(lambda: end() == f"{lines:099d}", within=60, what="the last line")
+    finally:
+        supervisor.shut_down()
+
+    logs = sorted(layout.logs.glob("talker.log*"))
+    assert [path.name for path in logs] == ["talker.log", *(f"talker.log.{n}" for n in range(1, kept + 1))]
+    assert max(path.stat().st_size for path in logs) < 1.1 * size

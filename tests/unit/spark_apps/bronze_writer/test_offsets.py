@@ -5,7 +5,16 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 
 from spark_apps.bronze_writer import offsets
-from spark_apps.bronze_writer.offsets import EARLIEST, GroupOffsets, after_rows, has_begun, of_checkpoint
+from spark_apps.bronze_writer.offsets import (
+    EARLIEST,
+    GroupOffsets,
+    after_rows,
+    has_begun,
+    is_before,
+    known,
+    of_checkpoint,
+    since,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -92,3 +101,39 @@ def test_closing_tells_what_is_untold():
     groups.close()
 
     assert broker.told[-1] == {0: 5}
+
+
+def test_two_tellers_of_one_group_do_not_silence_each_other():
+    broker = Broker(refusals=1)
+    groups = GroupOffsets(broker, retry_after=0.01)
+
+    groups.tell("bronze.dead_letters", {"trades": {0: 5}})
+    groups.tell("bronze.dead_letters", {"dlq": {3: 7}})
+    groups.tell("bronze.dead_letters", {"trades": {0: 6}})
+
+    assert broker.was_told.wait(5)
+    groups.close()
+    assert {partition: offset for told in broker.told for partition, offset in told.items()} == {0: 6, 3: 7}
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (None, {"trades": {0: EARLIEST, 1: EARLIEST}}),
+        ({"trades": {0: 3}}, {"trades": {0: 3, 1: EARLIEST}}),
+        ({"trades": {0: 3, 1: 7}, "other": {0: 1}}, {"trades": {0: 3, 1: 7}}),
+    ],
+)
+def test_a_partition_of_which_nothing_is_known_begins_at_its_beginning(start, expected):
+    assert since(start, {"trades": {0: 5, 1: 7}}) == expected
+
+
+def test_there_is_something_between_if_one_partition_has_it():
+    end = {"trades": {0: 5, 1: 7}}
+
+    assert not is_before({"trades": {0: 5, 1: 7}}, end)
+    assert is_before({"trades": {0: 5, 1: 6}}, end)
+
+
+def test_a_partition_that_has_no_rows_is_not_known():
+    assert known({"trades": {0: 5, 1: EARLIEST}, "other": {0: EARLIEST}}) == {"trades": {0: 5}}

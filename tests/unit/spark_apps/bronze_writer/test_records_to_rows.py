@@ -258,10 +258,27 @@ def test_what_is_no_trade_is_a_dead_letter_with_the_reason_and_its_bytes(kafka, 
     }
 
 
-@pytest.mark.parametrize("name", sorted(HEADERS))
-def test_a_trade_without_one_of_the_producers_headers_is_a_dead_letter(kafka, name):
-    frame = kafka(MATCH, headers={key: text for key, text in HEADERS.items() if key != name})
-    column = {"received_at": "_ingested_at", "source": "_source", "frame_index": "_frame_index"}.get(name, name)
+def test_a_header_that_is_left_out_means_what_the_topic_implies(kafka):
+    rows = readable(kafka(MATCH, headers={"received_at": HEADERS["received_at"]}), bronze.TRADES)
+
+    assert only(rows, "_source", "_frame_index", "venue", "market") == {
+        "_source": "ws",
+        "_frame_index": 0,
+        "venue": "coinbase",
+        "market": "spot",
+    }
+
+
+@pytest.mark.parametrize(
+    ("topic", "trade", "name", "column"),
+    [
+        ("coinbase.raw.trades", MATCH, "received_at", "_ingested_at"),
+        # Bybit has two markets.
+        ("bybit.raw.trades", BYBIT_LINEAR, "market", "market"),
+    ],
+)
+def test_a_trade_without_a_header_that_nothing_implies_is_a_dead_letter(kafka, topic, trade, name, column):
+    frame = kafka(trade, topic=topic, headers={key: text for key, text in HEADERS.items() if key != name})
 
     assert readable(frame, bronze.TRADES).isEmpty()
     assert only(dead_letters(frame), "reason") == {"reason": f"no readable {column}"}
@@ -270,7 +287,7 @@ def test_a_trade_without_one_of_the_producers_headers_is_a_dead_letter(kafka, na
 def test_a_record_with_no_header_at_all_is_dated_by_kafka(kafka):
     assert only(dead_letters(kafka(MATCH, headers=None)), "_ingested_at", "venue") == {
         "_ingested_at": "2026-11-20 09:00:01",
-        "venue": None,
+        "venue": "coinbase",
     }
 
 
