@@ -49,6 +49,10 @@ class Metrics(Collector):
         self.repair_seconds = self._histogram("gap_repair_seconds", "From a gap found to its end, acknowledged.")
         self.history_share = self._gauge("history_share", "How much of the first history is fetched.", "product_id")
         self.requests = self._counter("rest_requests", "REST requests by how they ended.", "outcome")
+        self.next_request = self._gauge(
+            "next_request_seconds", "When a venue that is polled is asked next, in seconds since 1970."
+        )
+        self.requests_left = self._gauge("requests_left", "How many requests the venue still allows this month.")
         self.delivery_seconds = self._histogram(
             "delivery_seconds", "From a frame taken to its acknowledgement; sampled."
         )

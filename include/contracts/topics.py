@@ -44,6 +44,7 @@ class Topic:
         fields: What the venue calls a column of that table, where its name is another than ours.
         time_unit: How the venue writes its time.
         is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
+        has_bare_numbers: Whether the venue writes numbers as JSON numbers, and not as strings.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Topic:
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     time_unit: TimeUnit = TimeUnit.ISO
     is_awaited: bool = True
+    has_bare_numbers: bool = False
 
 
 COINBASE_TRADES = Topic(
@@ -95,6 +97,16 @@ BYBIT_DEAD_LETTERS = Topic(
     "bybit.dlq", "Frames, or trades of one, that could not be read, as received, with the reason.", "venue", 1,
     timedelta(days=30), consumer_group="bronze.dead_letters",
 )  # fmt: skip
+COINGECKO_PRICES = Topic(
+    "coingecko.raw.prices", "Prices of coins, one a record, each the bytes that a reply has of it.", "coin_id", 1,
+    timedelta(days=7), consumer_group="bronze.prices",
+    fields={"coin_id": "id", "price": "current_price", "quote_volume_24h": "total_volume", "time": "last_updated"},
+    is_awaited=False, has_bare_numbers=True,
+)  # fmt: skip
+COINGECKO_DEAD_LETTERS = Topic(
+    "coingecko.dlq", "Replies, or coins of one, that could not be read, as received, with the reason.", "venue", 1,
+    timedelta(days=30), consumer_group="bronze.dead_letters",
+)  # fmt: skip
 PROGRESS = Topic(
     "ingestion.progress", "How far each product is wholly acknowledged: JSON, see streaming/progress.py.",
     "venue/market/product_id", 1, timedelta(days=30), compacted=True, consumer_group="bronze.ingestion_progress",
@@ -112,6 +124,8 @@ TOPICS = (
     BYBIT_TRADES,
     BYBIT_TICKERS,
     BYBIT_DEAD_LETTERS,
+    COINGECKO_PRICES,
+    COINGECKO_DEAD_LETTERS,
     PROGRESS,
     EVENTS,
 )
