@@ -28,7 +28,7 @@ async def produce(settings: Settings) -> None:
         settings.coingecko_interval, settings.coingecko_requests_per_minute, settings.coingecko_requests_per_month
     )
     # What the replica is asked costs nothing at the venue.
-    file = settings.state_dir / "polls" / f"{ORIGIN.venue}-{settings.exchange}.json"
+    file = settings.state_dir / "data" / f"producer-{ORIGIN.venue}" / f"{settings.exchange}.json"
     key, is_remote = settings.coingecko_api_key, settings.exchange == "live"
     headers = {"x-cg-demo-api-key": key.get_secret_value()} if key and is_remote else {}
     async with (

@@ -38,7 +38,7 @@ class Scene:
     """A poller whose venue gives these answers one after another; then it is told to stop."""
 
     def __init__(self, folder: Path, *answers: web.Response, coins=("bitcoin",), limits=AMPLE, clock=None) -> None:
-        self.file = folder / "polls" / "coingecko.json"
+        self.file = folder / "producer-coingecko" / "live.json"
         self.kafka, self.metrics, self.stop = Acknowledging(), Metrics("coingecko"), asyncio.Event()
         self.asked: list[tuple[str, str | None]] = []
         self.calls_counted: list[int] = []
@@ -291,7 +291,7 @@ async def test_a_count_that_cannot_be_read_stops_the_producer_with_what_to_do(tm
     scene.file.parent.mkdir()
     scene.file.write_text('{"spent":')
 
-    with pytest.raises(RefusalError, match=r"coingecko\.json cannot be read .*: delete it"):
+    with pytest.raises(RefusalError, match=r"live\.json cannot be read .*: delete it"):
         async with scene.poller():
             pass
 
@@ -299,7 +299,7 @@ async def test_a_count_that_cannot_be_read_stops_the_producer_with_what_to_do(tm
 def test_what_is_kept_is_read_as_it_was_written_and_nothing_lies_beside_it(tmp_path):
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     content = Kept(Spent(noon.replace(day=1, hour=0), 7, noon), {"prices bitcoin": ["ab"]})
-    file = tmp_path / "polls" / "coingecko.json"
+    file = tmp_path / "producer-coingecko" / "live.json"
 
     kept.save(file, content)
 
