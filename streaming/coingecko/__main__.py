@@ -5,6 +5,7 @@ from __future__ import annotations
 from include.contracts import topics
 from include.settings import Settings
 from streaming.coingecko.budget import Limits
+from streaming.coingecko.kept import file_of
 from streaming.coingecko.poll import Poller
 from streaming.coingecko.rest import ORIGIN, Markets
 from streaming.failures import RefusalError
@@ -27,8 +28,7 @@ async def produce(settings: Settings) -> None:
     limits = Limits(
         settings.coingecko_interval, settings.coingecko_requests_per_minute, settings.coingecko_requests_per_month
     )
-    # What the replica is asked costs nothing at the venue.
-    file = settings.state_dir / "data" / f"producer-{ORIGIN.venue}" / f"{settings.exchange}.json"
+    file = file_of(settings)
     key, is_remote = settings.coingecko_api_key, settings.exchange == "live"
     headers = {"x-cg-demo-api-key": key.get_secret_value()} if key and is_remote else {}
     async with (

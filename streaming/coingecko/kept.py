@@ -7,8 +7,14 @@ from pathlib import Path
 
 import msgspec
 
+from include.settings import Settings
 from streaming.coingecko.budget import Spent
 from streaming.failures import RefusalError
+
+
+def file_of(settings: Settings) -> Path:
+    """Return where it is kept; what the replica is asked costs nothing at the venue."""
+    return settings.state_dir / "data" / "producer-coingecko" / f"{settings.exchange}.json"
 
 
 class Kept(msgspec.Struct, frozen=True):
