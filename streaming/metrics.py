@@ -34,7 +34,9 @@ class Metrics(Collector):
         self._queued: Callable[[], int] = lambda: 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self.connected = self._gauge("connected", "How many connections to the venue are open.").labels(venue)
+        self.connected = self._gauge(
+            "connected", "How many connections to the venue are open; 1 if a venue that is polled answers."
+        ).labels(venue)
         self.reconnects = self._counter("reconnects", "Connections lost, or not made.").labels(venue)
         self.dead_letters = self._counter("dead_letters", "Frames that could not be read.").labels(venue)
         self.refused_products = self._counter("refused_products", "Products the venue did not let us follow.").labels(

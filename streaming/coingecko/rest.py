@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import aiohttp
 
+from include.settings import Settings
 from streaming.backoff import retry_after
 from streaming.coingecko.parse import parse_refusal
 from streaming.records import Origin
@@ -17,6 +18,12 @@ ORIGIN = Origin("coingecko", "usd")
 MOST_COINS = 250
 """In one reply."""
 TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def credentials(settings: Settings) -> dict[str, str]:
+    """Return the header by which the venue knows whose requests these are; the replica is told no secret."""
+    key = settings.coingecko_api_key
+    return {"x-cg-demo-api-key": key.get_secret_value()} if key and settings.exchange == "live" else {}
 
 
 class BusyError(Exception):
