@@ -7,7 +7,7 @@ from include.settings import Settings
 from streaming.coingecko.budget import Limits
 from streaming.coingecko.kept import file_of
 from streaming.coingecko.poll import Poller
-from streaming.coingecko.rest import ORIGIN, Markets
+from streaming.coingecko.rest import ORIGIN, Markets, credentials
 from streaming.failures import RefusalError
 from streaming.service import DRAIN_SECONDS, run, service
 from streaming.session import open_session
@@ -29,8 +29,8 @@ async def produce(settings: Settings) -> None:
         settings.coingecko_interval, settings.coingecko_requests_per_minute, settings.coingecko_requests_per_month
     )
     file = file_of(settings)
-    key, is_remote = settings.coingecko_api_key, settings.exchange == "live"
-    headers = {"x-cg-demo-api-key": key.get_secret_value()} if key and is_remote else {}
+    is_remote = settings.exchange == "live"
+    headers = credentials(settings)
     async with (
         service(settings, ORIGIN.venue, TOPICS, "coingecko_metrics") as running,
         open_session(settings.coingecko_rest, is_remote=is_remote, seconds=ANSWER_SECONDS, headers=headers) as session,

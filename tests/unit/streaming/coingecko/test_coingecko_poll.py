@@ -9,13 +9,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import generate_latest
 
-from include.contracts import bronze
+from include.settings import Settings
 from streaming.backoff import Backoff
 from streaming.coingecko import kept, poll
 from streaming.coingecko.budget import Limits, Spent
 from streaming.coingecko.kept import Kept
 from streaming.coingecko.poll import Poller
-from streaming.coingecko.rest import Markets
+from streaming.coingecko.rest import Markets, credentials
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
 from streaming.session import open_session
@@ -92,9 +92,6 @@ async def test_each_coin_is_a_record_of_its_own_bytes_with_its_place_in_the_repl
     headers = dict(shiba.headers)
     assert abs(int(headers.pop("received_at")) / 1e6 - datetime.now(UTC).timestamp()) < 60
     assert headers == {"source": b"rest", "venue": b"coingecko", "market": b"usd", "frame_index": b"1"}
-    assert set(headers) | {"received_at"} >= {
-        name.lstrip("_") for name in bronze.PRICES.column_names if name in ("venue", "market")
-    }
 
 
 async def test_all_coins_are_asked_for_in_one_request(tmp_path):
@@ -286,6 +283,24 @@ async def test_a_month_that_is_spent_is_waited_for_and_the_stop_is_heard_meanwhi
     assert scene.metrics.requests_left.labels("coingecko")._value.get() == 0
 
 
+async def test_a_machine_that_was_asleep_when_the_month_began_does_not_sleep_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(poll, "LONGEST_SLEEP_SECONDS", 0.01)
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    limits = Limits(timedelta(0), 30, 100)
+    scene = Scene(tmp_path, reply(BITCOIN), limits=limits, clock=lambda: now)
+    kept.save(scene.file, Kept(Spent(now.replace(day=1, hour=0), 100, now)))
+
+    async with scene.poller() as poller:
+        polling = asyncio.create_task(poller.run())
+        await asyncio.sleep(0.05)
+        assert scene.asked == []
+        now = datetime(2026, 12, 1, tzinfo=UTC)
+        await asyncio.wait_for(polling, 5)
+
+    assert scene.kafka.values(PRICES) == [BITCOIN.encode()]
+    assert kept.load(scene.file).spent == Spent(now, 1, now)
+
+
 async def test_a_count_that_cannot_be_read_stops_the_producer_with_what_to_do(tmp_path):
     scene = Scene(tmp_path)
     scene.file.parent.mkdir()
@@ -294,6 +309,14 @@ async def test_a_count_that_cannot_be_read_stops_the_producer_with_what_to_do(tm
     with pytest.raises(RefusalError, match=r"live\.json cannot be read .*: delete it"):
         async with scene.poller():
             pass
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key", "header"),
+    [("live", "secret", {"x-cg-demo-api-key": "secret"}), ("live", None, {}), ("replica", "secret", {})],
+)
+def test_only_the_venue_itself_is_told_the_key(exchange, key, header):
+    assert credentials(Settings(exchange=exchange, coingecko_api_key=key)) == header
 
 
 def test_what_is_kept_is_read_as_it_was_written_and_nothing_lies_beside_it(tmp_path):
