@@ -1,8 +1,9 @@
-"""What must survive a restart, in one file of the state folder: the requests of the month, and what was written."""
+"""What must survive a restart, in one file of the state folder: the month's requests, what was written, a hold."""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -22,10 +23,12 @@ class Kept(msgspec.Struct, frozen=True):
 
     Args:
         written: Digests of what is in Kafka, by topic and key.
+        held_until: Until when the venue, asked too often, wants to be left alone; None if it never said so.
     """
 
     spent: Spent = Spent()
     written: dict[str, list[str]] = {}
+    held_until: datetime | None = None
 
 
 def load(file: Path) -> Kept:

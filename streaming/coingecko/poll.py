@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from include.contracts import topics
-from streaming.backoff import Backoff
+from streaming.backoff import LONGEST_HOLD_SECONDS, Backoff
 from streaming.coingecko import kept
 from streaming.coingecko.budget import Limits, due, left
 from streaming.coingecko.kept import Kept
@@ -32,6 +32,7 @@ BUSY_SECONDS = 60.0
 """How long a venue that was asked too often is left alone if it does not say: it counts by the minute."""
 REFUSED_SECONDS = 300.0
 """How long a venue that refuses a request is left alone: somebody has to change a setting, or a key."""
+LONGEST_HOLD = timedelta(seconds=LONGEST_HOLD_SECONDS)
 LONGEST_SLEEP_SECONDS = 60.0
 """After so long the clock is looked at again: a machine that was asleep does not sleep on."""
 
@@ -78,7 +79,9 @@ class Poller:
         found = kept.load(file)
         self._spent = found.spent
         self._written = Written(found.written)
-        self._not_before = clock()
+        self._held_until = found.held_until
+        # No hold is longer: one that seems so was noted by a clock that has since been set back.
+        self._not_before = min(found.held_until or clock(), clock() + LONGEST_HOLD)
         self._omitted: set[str] = set()
         self._is_refused = False
 
@@ -98,7 +101,7 @@ class Poller:
 
     def keep(self) -> None:
         """Write down what must survive a restart."""
-        kept.save(self._file, Kept(self._spent, self._written.acknowledged))
+        kept.save(self._file, Kept(self._spent, self._written.acknowledged, self._held_until))
 
     async def _turn(self) -> bool:
         """Wait until a request is due, and count it before it is made; False if told to stop."""
@@ -168,6 +171,9 @@ class Poller:
         self._metrics.of(self._metrics.requests, type(trouble).__name__).inc()
         self._metrics.connected.set(0)
         self._not_before = self._clock() + timedelta(seconds=pause)
+        if isinstance(trouble, BusyError):
+            self._held_until = self._not_before
+            self.keep()
         log.warning("no prices are to be had yet", extra={"reason": reason, "retry_in": round(pause, 3)})
         if not isinstance(trouble, RefusedError) or self._is_refused:
             return []
