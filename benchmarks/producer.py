@@ -31,7 +31,6 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.peers.measured import measured
 from benchmarks.report import table
-from include.contracts.venues import COINBASE
 from include.settings import CHECKOUT, Settings
 from streaming.coinbase.feed import Feed
 from streaming.delivery import Consignment, Delivery
@@ -234,7 +233,7 @@ class _ToTopic(Delivery):
 async def _ours(url: str, kafka: str, frames: int) -> None:
     """Run the producer's own feed and delivery until every frame is acknowledged and closed."""
     collect_garbage_rarely()
-    origin, stop = Origin(COINBASE, "spot"), asyncio.Event()
+    origin, stop = Origin("coinbase", "spot"), asyncio.Event()
     products = {
         name: Product(
             ProductKey("coinbase", "spot", name), START, ProgressRecord("coinbase", "spot", name, START, START, 0)

@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     replica: Endpoint = _at(8765)
     producer_metrics: Endpoint = _at(9400)
     bybit_metrics: Endpoint = _at(9401)
+    coingecko_metrics: Endpoint = _at(9402)
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 
@@ -102,6 +103,22 @@ class Settings(BaseSettings):
     bybit_spot: Annotated[tuple[str, ...], NoDecode] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     bybit_live_ws: str = "wss://stream.bybit.com/v5/public"
     """The root of Bybit's public feeds, of which each market has one."""
+
+    follow_coingecko: bool = False
+    """Whether CoinGecko is asked for prices too."""
+    coingecko_coins: Annotated[tuple[str, ...], NoDecode, Field(max_length=250)] = (
+        "bitcoin", "ethereum", "solana", "dogecoin", "ripple", "cardano", "avalanche-2", "polkadot", "chainlink",
+        "litecoin",
+    )  # fmt: skip
+    """Coins as CoinGecko names them, as many as one reply can hold; in the environment a comma-separated list."""
+    coingecko_interval: timedelta = Field(default=timedelta(seconds=12), ge=timedelta(seconds=1))
+    """Time between two requests, if the two limits below allow it."""
+    coingecko_requests_per_minute: int = Field(default=30, ge=1)
+    coingecko_requests_per_month: int = Field(default=10_000, ge=1)
+    """Spread over what is left of the calendar month, UTC: 10,000, the free plan, is one in four and a half minutes."""
+    coingecko_live_rest: str = "https://api.coingecko.com/api/v3"
+    coingecko_api_key: SecretStr | None = None
+    """The key of CoinGecko's free plan; without one, the address that asks is limited together with its neighbours."""
 
     # Supervision
     supervision_round: timedelta = timedelta(minutes=10)
@@ -136,7 +153,7 @@ class Settings(BaseSettings):
     airflow_jwt_secret: SecretStr | None = None
     airflow_fernet_key: SecretStr | None = None
 
-    @field_validator("products", "bybit_linear", "bybit_spot", "alert_urls", mode="before")
+    @field_validator("products", "bybit_linear", "bybit_spot", "coingecko_coins", "alert_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -201,8 +218,15 @@ class Settings(BaseSettings):
         return {market: chosen for market, chosen in symbols.items() if chosen}
 
     @property
+    def coingecko_rest(self) -> str:
+        """The root of CoinGecko's REST API."""
+        if self.exchange == "replica":
+            return f"{self.replica.url}/coingecko/api/v3"
+        return self.coingecko_live_rest
+
+    @property
     def followed(self) -> tuple[tuple[str, str, str], ...]:
-        """Venue, market and product of all that is to be followed."""
+        """Venue, market and product of all whose trades are to be followed."""
         coinbase = tuple(("coinbase", "spot", product) for product in self.products)
         if not self.follow_bybit:
             return coinbase

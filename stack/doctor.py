@@ -18,6 +18,8 @@ from stack import first_start, jars, java, kafka_view, lifecycle, preflight, sta
 from stack.failures import StackError
 from stack.service import Service
 from stack.supervisor import Supervisor, processes_of
+from streaming.coingecko import kept
+from streaming.failures import RefusalError
 
 FREE_MEMORY = 1024**3
 """Bytes below which the hour's job may be killed for want of memory."""
@@ -63,6 +65,8 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     findings += [health(one, layout.logs) for one in found]
     if all(one.is_well for one in found if one.service.name == "kafka"):
         findings += flow(settings, now)
+    if settings.follow_coingecko:
+        findings.append(requests(settings, now))
     return [*findings, alerts(settings.alerts_file, now)]
 
 
@@ -176,6 +180,20 @@ def flow(settings: Settings, now: datetime) -> list[Finding]:
 
 def _unclosed(product: tuple[str, str, str], found: str) -> Finding:
     return Finding("/".join(product), found, f"See the log of producer-{product[0]}.", is_fault=True)
+
+
+def requests(settings: Settings, now: datetime) -> Finding:
+    """Look at the requests that CoinGecko still allows this month."""
+    try:
+        spent = kept.load(kept.file_of(settings)).spent.of_month(now)
+    except RefusalError as fault:
+        return Finding("coingecko", str(fault), "See the log of producer-coingecko.", is_fault=True)
+    allowed = settings.coingecko_requests_per_month
+    found = f"{max(allowed - spent, 0):,} of {allowed:,} requests left this month"
+    if spent >= allowed:
+        advice = "No prices come before the next; if your plan allows more, raise LAKE_COINGECKO_REQUESTS_PER_MONTH."
+        return Finding("coingecko", found, advice, is_fault=True)
+    return Finding("coingecko", found)
 
 
 def alerts(path: Path, now: datetime) -> Finding:

@@ -119,6 +119,7 @@ class Layout:
             "TRINO_DATA": str(self.data("trino")),
             "PRODUCER_METRICS": settings.producer_metrics.address,
             "BYBIT_METRICS": f'["{settings.bybit_metrics.address}"]' if settings.follow_bybit else "[]",
+            "COINGECKO_METRICS": f'["{settings.coingecko_metrics.address}"]' if settings.follow_coingecko else "[]",
             "PROMETHEUS": settings.prometheus.address,
         }
 

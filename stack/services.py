@@ -59,6 +59,7 @@ def minimal(layout: Layout) -> list[Service]:
         *([replica(layout)] if layout.settings.exchange == "replica" else []),
         producer_coinbase(layout),
         *([producer_bybit(layout)] if layout.settings.follow_bybit else []),
+        *([producer_coingecko(layout)] if layout.settings.follow_coingecko else []),
         *airflow(layout),
     ]
 
@@ -238,6 +239,12 @@ def producer_bybit(layout: Layout) -> Service:
     """Bybit's feeds into Kafka."""
     purpose, endpoint = "Bybit → Kafka, its holes told", layout.settings.bybit_metrics
     return _producer(layout, "bybit", purpose, endpoint)
+
+
+def producer_coingecko(layout: Layout) -> Service:
+    """CoinGecko's prices into Kafka."""
+    purpose, endpoint = "CoinGecko → Kafka, within its limits", layout.settings.coingecko_metrics
+    return _producer(layout, "coingecko", purpose, endpoint)
 
 
 def _producer(layout: Layout, venue: str, purpose: str, endpoint: Endpoint) -> Service:

@@ -34,7 +34,9 @@ class Metrics(Collector):
         self._queued: Callable[[], int] = lambda: 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self.connected = self._gauge("connected", "How many connections to the venue are open.").labels(venue)
+        self.connected = self._gauge(
+            "connected", "How many connections to the venue are open; 1 if a venue that is polled answers."
+        ).labels(venue)
         self.reconnects = self._counter("reconnects", "Connections lost, or not made.").labels(venue)
         self.dead_letters = self._counter("dead_letters", "Frames that could not be read.").labels(venue)
         self.refused_products = self._counter("refused_products", "Products the venue did not let us follow.").labels(
@@ -49,6 +51,10 @@ class Metrics(Collector):
         self.repair_seconds = self._histogram("gap_repair_seconds", "From a gap found to its end, acknowledged.")
         self.history_share = self._gauge("history_share", "How much of the first history is fetched.", "product_id")
         self.requests = self._counter("rest_requests", "REST requests by how they ended.", "outcome")
+        self.next_request = self._gauge(
+            "next_request_seconds", "When a venue that is polled is asked next, in seconds since 1970."
+        )
+        self.requests_left = self._gauge("requests_left", "How many requests the venue still allows this month.")
         self.delivery_seconds = self._histogram(
             "delivery_seconds", "From a frame taken to its acknowledgement; sampled."
         )

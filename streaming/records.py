@@ -7,8 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from include.contracts.topics import Header, implied
-from include.contracts.venues import Venue
+from include.contracts.topics import IMPLIED, Header
 
 Headers = list[tuple[str, bytes]]
 Source = Literal["ws", "rest"]
@@ -37,11 +36,11 @@ class Record(msgspec.Struct, gc=False):
 class Origin:
     """The venue and market that records come from."""
 
-    def __init__(self, venue: Venue, market: str) -> None:
-        self.venue = venue.name
+    def __init__(self, venue: str, market: str) -> None:
+        self.venue = venue
         self.market = market
-        left_out = implied(venue)
-        self._implied_index = left_out[Header.FRAME_INDEX].encode()
+        left_out = IMPLIED[venue]
+        self._implied_index = left_out.get(Header.FRAME_INDEX, "").encode()
         # Made once: with a thousand frames a second the same headers would be encoded as often.
         self._of_source: dict[Source, Headers] = {
             source: [

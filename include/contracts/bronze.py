@@ -67,6 +67,30 @@ TICKERS = Table(
     retention=timedelta(days=30),
 )
 
+PRICES = Table(
+    layer=Layer.BRONZE,
+    name="prices",
+    description="One row per coin and change of it: its price over all exchanges, market value and volume of 24 hours.",
+    owner=OWNER,
+    columns=(
+        c.INGESTED_AT_META,
+        c.RAW_PAYLOAD.described("The coin's object of a reply that holds many, byte for byte as received."),
+        *KAFKA,
+        c.VENUE.described("Who tells the price, in lower case: `coingecko`."),
+        c.MARKET.described("The quote currency, in lower case: `usd`."),
+        c.COIN_ID,
+        c.WIRE_PRICE.optional("Price, digit for digit as received; null where the venue knows none."),
+        c.MARKET_CAP,
+        c.QUOTE_VOLUME_24H,
+        c.WIRE_TIME.optional("When the venue last updated the coin, as received."),
+    ),
+    grain=OFFSET,
+    partitioned_by=("days(_ingested_at)",),
+    hour_column="time",
+    streamed=True,
+    retention=timedelta(days=30),
+)
+
 EXCHANGE_STATUS = Table(
     layer=Layer.BRONZE,
     name="exchange_status",
@@ -122,4 +146,4 @@ INGESTION_EVENTS = Table(
     streamed=True,
 )
 
-TABLES = (TRADES, TICKERS, EXCHANGE_STATUS, DEAD_LETTERS, INGESTION_PROGRESS, INGESTION_EVENTS)
+TABLES = (TRADES, TICKERS, PRICES, EXCHANGE_STATUS, DEAD_LETTERS, INGESTION_PROGRESS, INGESTION_EVENTS)

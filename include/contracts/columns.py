@@ -57,6 +57,19 @@ BEST_BID = Column("best_bid", STRING, "Highest bid as received.", unit="quote cu
 BEST_ASK = Column("best_ask", STRING, "Lowest ask as received.", unit="quote currency", required=False)
 VOLUME_24H = Column("volume_24h", STRING, "Volume of 24 hours as received.", unit="base currency", required=False)
 
+# Prices of coins
+COIN_ID = Column("coin_id", STRING, "The coin as the venue names it: `bitcoin`.")
+MARKET_CAP = Column(
+    "market_cap", STRING, "Price times circulating supply, as received.", unit="quote currency", required=False
+)
+QUOTE_VOLUME_24H = Column(
+    "quote_volume_24h",
+    STRING,
+    "Volume of 24 hours over all exchanges, as received.",
+    unit="quote currency",
+    required=False,
+)
+
 # Faults and evidence
 REASON = Column("reason", STRING, "Why it could not be read, or what happened, in words.")
 RULE_ID = Column("rule_id", STRING, "The id of the rule that the row broke first.")

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from include.contracts.venues import BYBIT, COINBASE, Venue
-
 
 class Header(StrEnum):
     """The headers of our records; values are UTF-8 text. A record leaves out what its topic implies."""
@@ -46,7 +44,8 @@ class Topic:
         fields: What the venue calls a column of that table, where its name is another than ours.
         time_unit: How the venue writes its time.
         is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
-        venue: Whose records it carries; None if they are of all.
+        venue: Whose records it carries; empty if those of all.
+        has_bare_numbers: Whether the venue writes numbers as JSON numbers, and not as strings.
     """
 
     name: str
@@ -59,42 +58,42 @@ class Topic:
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     time_unit: TimeUnit = TimeUnit.ISO
     is_awaited: bool = True
-    venue: Venue | None = None
+    venue: str = ""
+    has_bare_numbers: bool = False
 
     @property
     def implied(self) -> Mapping[Header, str]:
         """What a record of the topic means by leaving a header out."""
-        return implied(self.venue) if self.venue else {}
+        return IMPLIED.get(self.venue, {})
 
 
-def implied(venue: Venue) -> Mapping[Header, str]:
-    """Return what a venue's records need not say: most are live, the only one of their frame, and of its one market.
-
-    A header costs the producer half a microsecond a record.
-    """
-    common = {Header.SOURCE: "ws", Header.FRAME_INDEX: "0", Header.VENUE: venue.name}
-    return common | ({Header.MARKET: venue.markets[0]} if len(venue.markets) == 1 else {})
-
+IMPLIED: Mapping[str, Mapping[Header, str]] = {
+    "coinbase": {Header.VENUE: "coinbase", Header.MARKET: "spot", Header.SOURCE: "ws", Header.FRAME_INDEX: "0"},
+    "bybit": {Header.VENUE: "bybit", Header.SOURCE: "ws", Header.FRAME_INDEX: "0"},
+    "coingecko": {Header.VENUE: "coingecko", Header.MARKET: "usd", Header.SOURCE: "rest"},
+}
+"""What the records of a venue need not say, because nearly all would say the same: a header costs the producer half a
+microsecond a record."""
 
 COINBASE_TRADES = Topic(
     "coinbase.raw.trades", "Trades as received, one a record.", "product_id", 4, timedelta(days=7),
     consumer_group="bronze.trades", fields={"sequence": "trade_id"},
-    venue=COINBASE,
+    venue="coinbase",
 )  # fmt: skip
 COINBASE_TICKERS = Topic(
     "coinbase.raw.tickers", "Tickers as received.", "product_id", 4, timedelta(days=7),
     consumer_group="bronze.tickers", is_awaited=False,
-    venue=COINBASE,
+    venue="coinbase",
 )  # fmt: skip
 COINBASE_STATUS = Topic(
     "coinbase.raw.status", "The exchange's list of products and currencies.", "venue", 1, timedelta(days=7),
     consumer_group="bronze.exchange_status", is_awaited=False,
-    venue=COINBASE,
+    venue="coinbase",
 )  # fmt: skip
 COINBASE_DEAD_LETTERS = Topic(
     "coinbase.dlq", "Frames that could not be read, as received, with the reason.", "venue", 1, timedelta(days=30),
     consumer_group="bronze.dead_letters",
-    venue=COINBASE,
+    venue="coinbase",
 )  # fmt: skip
 BYBIT_TRADES = Topic(
     "bybit.raw.trades", "Trades, one a record, each the bytes that its frame has of it.", "product_id", 3,
@@ -103,7 +102,7 @@ BYBIT_TRADES = Topic(
         "product_id": "s", "trade_id": "i", "sequence": "seq", "price": "p", "size": "v", "side": "S", "time": "T",
     },
     time_unit=TimeUnit.MILLISECONDS,
-    venue=BYBIT,
+    venue="bybit",
 )  # fmt: skip
 BYBIT_TICKERS = Topic(
     "bybit.raw.tickers", "Tickers as they stand after each frame: the snapshot with all deltas so far.", "product_id",
@@ -113,12 +112,22 @@ BYBIT_TICKERS = Topic(
         "volume_24h": "volume24h", "time": "ts",
     },
     time_unit=TimeUnit.MILLISECONDS, is_awaited=False,
-    venue=BYBIT,
+    venue="bybit",
 )  # fmt: skip
 BYBIT_DEAD_LETTERS = Topic(
     "bybit.dlq", "Frames, or trades of one, that could not be read, as received, with the reason.", "venue", 1,
     timedelta(days=30), consumer_group="bronze.dead_letters",
-    venue=BYBIT,
+    venue="bybit",
+)  # fmt: skip
+COINGECKO_PRICES = Topic(
+    "coingecko.raw.prices", "Prices of coins, one a record, each the bytes that a reply has of it.", "coin_id", 1,
+    timedelta(days=7), consumer_group="bronze.prices",
+    fields={"coin_id": "id", "price": "current_price", "quote_volume_24h": "total_volume", "time": "last_updated"},
+    is_awaited=False, has_bare_numbers=True, venue="coingecko",
+)  # fmt: skip
+COINGECKO_DEAD_LETTERS = Topic(
+    "coingecko.dlq", "Replies, or coins of one, that could not be read, as received, with the reason.", "venue", 1,
+    timedelta(days=30), consumer_group="bronze.dead_letters", venue="coingecko",
 )  # fmt: skip
 PROGRESS = Topic(
     "ingestion.progress", "How far each product is wholly acknowledged: JSON, see streaming/progress.py.",
@@ -137,6 +146,8 @@ TOPICS = (
     BYBIT_TRADES,
     BYBIT_TICKERS,
     BYBIT_DEAD_LETTERS,
+    COINGECKO_PRICES,
+    COINGECKO_DEAD_LETTERS,
     PROGRESS,
     EVENTS,
 )

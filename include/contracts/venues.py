@@ -1,4 +1,4 @@
-"""What is particular to each venue, where that changes how rows are read."""
+"""What is particular to each exchange, where that changes how its trades are read."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from include.contracts import bronze, gold, silver
 from include.contracts.table import Layer, Table
+from include.contracts.venues import VENUES
 from include.orchestration.hours import Hour
 from include.orchestration.lake import between, instant, open_catalog, rows, rows_of_hour
 from include.quality.bronze import OFFSETS
@@ -74,7 +75,12 @@ def _offsets(catalog: Catalog, trades: pa.Table, hour: Hour) -> pa.Table:
         for span in spans
     ]
     in_span = " or ".join(conditions) or "false"
-    arrived = f"({between('_ingested_at', instant(hour.start), instant(hour.end))})"
+    exchanges = ", ".join(f"'{venue.name}'" for venue in VENUES)
+    # A venue without trades, whose prices no hour is made from, does not judge one.
+    arrived = (
+        f"({between('_ingested_at', instant(hour.start), instant(hour.end))}"
+        f" and (venue is null or venue in ({exchanges})))"
+    )
     good = rows(catalog, bronze.TRADES, in_span, bronze.OFFSET)
     dead = rows(catalog, bronze.DEAD_LETTERS, f"{in_span} or {arrived}", bronze.OFFSET)
     # pyiceberg gives text of one table as string, of another as large_string.

@@ -19,7 +19,11 @@ from include.orchestration.evidence import committed_offsets, end_offsets
 from include.settings import Endpoint, Settings
 
 WRITER = "bronze-writer"
-PRODUCERS: Mapping[str, str] = {"coinbase": "producer-coinbase", "bybit": "producer-bybit"}
+PRODUCERS: Mapping[str, str] = {
+    "coinbase": "producer-coinbase",
+    "bybit": "producer-bybit",
+    "coingecko": "producer-coingecko",
+}
 """The service that follows each venue."""
 SERVICES = (WRITER, *PRODUCERS.values())
 ACTIONS = ("pause", "resume", "drain", "restart")
@@ -149,7 +153,8 @@ class CommitCheck:
 class FeedCheck:
     """Does each venue's producer hear anything, and how old is the last trade of each product?
 
-    A venue sends heartbeats every second, so silence is a fault; a product without trades is none.
+    A venue sends heartbeats every second, so silence is a fault; a product without trades is none. A venue that is
+    polled is silent until its next request is due.
 
     Args:
         metrics: Where each venue's producer tells its metrics.
@@ -174,6 +179,8 @@ class FeedCheck:
             else:
                 facts[venue] = self._facts(venue, told)
                 heard, fault = facts[venue]["frames"], "has heard nothing from the venue"
+                if (facts[venue]["next_request_in"] or 0) > 0:
+                    heard = object()
             if self._still.is_too_long(venue, heard):
                 troubles.append(Trouble(PRODUCERS[venue], fault))
         return Reading(facts, tuple(troubles))
@@ -185,8 +192,10 @@ class FeedCheck:
         delivered = sum(sample.value for sample in samples if sample.name == "ingestion_delivered_records_total")
         then, before = self._before.get(venue, (now, delivered))
         self._before[venue] = (now, delivered)
+        due = next((sample.value for sample in samples if sample.name == "ingestion_next_request_seconds"), None)
         return {
             "answers": True,
+            "next_request_in": round(due - now, 1) if due is not None else None,
             "frames": int(frames),
             "records_per_second": round((delivered - before) / (now - then), 1) if now > then else None,
             "heard_seconds_ago": {
@@ -225,9 +234,11 @@ def check(name: str, settings: Settings) -> Check:
 
 def _metrics(settings: Settings) -> dict[str, Endpoint]:
     """Say where the producer of each venue that is followed tells its metrics."""
-    return {"coinbase": settings.producer_metrics} | (
-        {"bybit": settings.bybit_metrics} if settings.follow_bybit else {}
-    )
+    return {
+        "coinbase": settings.producer_metrics,
+        **({"bybit": settings.bybit_metrics} if settings.follow_bybit else {}),
+        **({"coingecko": settings.coingecko_metrics} if settings.follow_coingecko else {}),
+    }
 
 
 def records_behind(admin: AdminClient) -> dict[str, int]:

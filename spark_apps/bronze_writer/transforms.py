@@ -118,8 +118,8 @@ def _value(name: str, table: Table) -> Column:
         case "product_id":
             # A trade from REST does not say its product, its key does.
             return F.coalesce(_field(name, table), F.when(F.col("_kafka_topic").isin(*KEYED_BY_PRODUCT), F.col("key")))
-        case "price" | "size" | "best_bid" | "best_ask" | "volume_24h":
-            return _exact(_field(name, table))
+        case "price" | "size" | "best_bid" | "best_ask" | "volume_24h" | "market_cap" | "quote_volume_24h":
+            return _by_topic(table, lambda topic: _number(topic, name))
         case "time":
             return _by_topic(table, lambda topic: _time(_field_of(topic, name), topic.time_unit))
         case "reason":
@@ -182,13 +182,32 @@ def _is_one_object() -> Column:
     return F.coalesce(is_object & (is_flat | is_alone), F.lit(False))
 
 
-def _exact(value: Column) -> Column:
-    """Return a number's text if it stands so in the frame.
+def _number(topic: Topic, name: str) -> Column:
+    """Return a number's text as it stands in the frame.
 
-    Venues send numbers that matter as strings. A bare JSON number would come to us by way of a double, and where that
-    changed its digits it is not what was received.
+    Spark gives a bare JSON number by way of a double: of `1.50` it makes `1.5`, of `6.3363e-07` `6.3363E-7`. A venue
+    that sends strings means their digits, and a number in their place is taken only if it came through unchanged.
     """
+    value = _field_of(topic, name)
+    if topic.has_bare_numbers:
+        return F.coalesce(_literal(topic.fields.get(name, name), value), _quoted(value))
     return F.when(F.col("text").contains(value), value)
+
+
+def _literal(wire_name: str, value: Column) -> Column:
+    """Return the digits of a field that is a bare number.
+
+    They are looked for in the text, where the name may stand more than once, in an inner object too; those that make
+    the number which was parsed are the field's.
+    """
+    pattern = rf'(?<!\\)"{wire_name}"\s*:\s*(-?\d[\d.eE+-]*)'
+    found = F.regexp_extract_all("text", F.lit(pattern), F.lit(1))
+    return F.get(F.filter(found, lambda digits: digits.cast("double") == value.cast("double")), 0)
+
+
+def _quoted(value: Column) -> Column:
+    """Return a value that is a string in the frame."""
+    return F.when(F.col("text").contains(F.concat(F.lit('"'), value, F.lit('"'))), value)
 
 
 def _received_at() -> Column:

@@ -80,12 +80,13 @@ def main(
         typer.Option(help="Where the injected faults are written at the end. Default: logs/replica-faults.json."),
     ] = None,
 ) -> None:
-    """Play recorded trades as Coinbase Exchange would: its WebSocket feed and its REST API; and as Bybit's feeds would.
+    """Play recorded trades as Coinbase Exchange would: its WebSocket feed and its REST API; and as Bybit and CoinGecko.
 
     Listens on LAKE_REPLICA__HOST and LAKE_REPLICA__PORT (127.0.0.1:8765): the feed at /coinbase/ws, the REST API below
-    /coinbase, Bybit's feeds at /bybit/v5/public/linear and /spot, and /health. Faults of Coinbase's feed are armed,
-    listed and cleared with POST, GET and DELETE at /control/faults; their kinds are drop, skip, repeat, reorder,
-    broken, unknown, stall, too_many_requests, failure and delay.
+    /coinbase, Bybit's feeds at /bybit/v5/public/linear and /spot, CoinGecko's REST API below /coingecko/api/v3, and
+    /health. Faults of Coinbase's feed and of both REST APIs are armed, listed and cleared with POST, GET and DELETE at
+    /control/faults; their kinds are drop, skip, repeat, reorder, broken, unknown, stall, and of requests
+    too_many_requests, failure and delay.
     """
     log_as_json()
     try:

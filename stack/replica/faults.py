@@ -76,10 +76,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What a request suffers: a wait in seconds, and an error's status in place of an answer."""
+    """What a request suffers: a wait in seconds, and an error's status in place of an answer.
+
+    Args:
+        retry_after: The seconds that the error asks to wait; None if it does not say.
+    """
 
     delay: float = 0.0
     status: int | None = None
+    retry_after: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the error."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 @dataclass(slots=True)
@@ -191,21 +201,23 @@ class Faults:
 
     def on_request(self, path: str, product_id: str | None, now: int) -> Treatment:
         """Decide what a REST request suffers."""
-        delay, status = 0.0, None
+        delay, status, retry_after = 0.0, None, None
         for armed in self._armed:
-            if isinstance(armed.fault, FeedFault) or not armed.strikes(product_id, now):
+            if isinstance(armed.fault, FeedFault) or (armed.fault.path or "") not in path:
+                continue
+            if not armed.strikes(product_id, now):
                 continue
             match armed.fault:
                 case Delay(seconds=seconds):
                     delay += seconds
                     self._record(armed.fault, now, path=path, seconds=seconds)
                 case TooMany():
-                    status = 429
+                    status, retry_after = 429, armed.fault.retry_after
                     self._record(armed.fault, now, path=path, status=status)
                 case Failure():
                     status = armed.fault.status
                     self._record(armed.fault, now, path=path, status=status)
-        return Treatment(delay, status)
+        return Treatment(delay, status, retry_after)
 
     def _record(
         self,

@@ -67,17 +67,29 @@ class Stall(Fault, frozen=True, kw_only=True, tag="stall"):
     seconds: Seconds = 30.0
 
 
-class TooMany(Fault, frozen=True, kw_only=True, tag="too_many_requests"):
-    """Answer requests with 429."""
+class OfRequests(Fault, frozen=True, kw_only=True):
+    """A way to misbehave at REST requests.
+
+    Args:
+        path: Only at requests whose path has this in it; None means any.
+    """
+
+    path: str | None = None
 
 
-class Failure(Fault, frozen=True, kw_only=True, tag="failure"):
+class TooMany(OfRequests, frozen=True, kw_only=True, tag="too_many_requests"):
+    """Answer requests with 429, and say after how many seconds to ask again if `retry_after` is given."""
+
+    retry_after: Count | None = None
+
+
+class Failure(OfRequests, frozen=True, kw_only=True, tag="failure"):
     """Answer requests with an error of the server."""
 
     status: Annotated[int, msgspec.Meta(ge=500, le=599)] = 500
 
 
-class Delay(Fault, frozen=True, kw_only=True, tag="delay"):
+class Delay(OfRequests, frozen=True, kw_only=True, tag="delay"):
     """Let requests wait."""
 
     seconds: Seconds = 1.0

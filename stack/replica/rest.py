@@ -69,7 +69,7 @@ class Rest:
             await self._clock.sleep(treatment.delay)
         if treatment.status is not None:
             message = _MESSAGES.get(treatment.status, _MESSAGES[500])
-            return _answer(frames.rest_message(message), status=treatment.status)
+            return _answer(frames.rest_message(message), status=treatment.status, headers=treatment.headers)
         return await handler(request)
 
     async def _know_nothing(self, request: web.Request) -> NoReturn:
@@ -124,8 +124,8 @@ class Rest:
         return _answer(frames.rest_candles(self._candles[product.id].rows(granularity, start, end, now)))
 
 
-def _answer(body: bytes, *, status: int = 200) -> web.Response:
-    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
+def _answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")
 
 
 def _refuse(error: type[web.HTTPClientError], message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The replica's server: the feed at `/coinbase/ws`, REST below `/coinbase`, Bybit, health, control of faults."""
+"""The replica's server: the feed at `/coinbase/ws`, REST below `/coinbase`, Bybit, CoinGecko, health, faults."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiohttp.web_runner import GracefulExit
 from stack.replica import frames
 from stack.replica.bybit.feed import Bybit
 from stack.replica.clock import Clock
+from stack.replica.coingecko.rest import CoinGecko
 from stack.replica.faults import Faults
 from stack.replica.feed import Connection, End, Feed
 from stack.replica.limits import ClientLimits, TokenBucket
@@ -70,6 +71,7 @@ def make_app(exchange: Exchange) -> web.Application:
         ]
     )
     app.add_subapp("/coinbase", rest.app())
+    app.add_subapp("/coingecko/api/v3", CoinGecko(tape, clock, faults, exchange.seconds).app())
     return app
 
 

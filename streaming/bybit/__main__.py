@@ -42,7 +42,7 @@ async def produce(settings: Settings) -> None:
         metrics.watch(products)
         feeds = [
             Feed(
-                settings.bybit_ws[market], symbols, Origin(BYBIT, market), delivery, metrics, running.stop,
+                settings.bybit_ws[market], symbols, Origin(BYBIT.name, market), delivery, metrics, running.stop,
                 is_remote=settings.exchange == "live",
             )
             for market, symbols in markets.items()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from include.contracts import topics
 from include.settings import Settings
 from streaming.coinbase.feed import Feed
-from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury, open_session
+from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury
 from streaming.failures import RefusalError
 from streaming.product import Product, ProductKey
 from streaming.progress import ProgressRecord, hour_of
@@ -17,6 +17,7 @@ from streaming.publish import publish_once, publish_progress
 from streaming.repair import Repairer
 from streaming.resume import read_progress
 from streaming.service import DRAIN_SECONDS, run, service
+from streaming.session import open_session
 
 TOPICS = (
     topics.COINBASE_TRADES,

@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from include.contracts import topics
 from include.settings import Settings
-from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury, open_session
+from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury
 from streaming.gaps import Gap
 from streaming.product import Product, ProductKey
 from streaming.repair import Repairer
 from streaming.service import Service, errand, run
+from streaming.session import open_session
 
 log = logging.getLogger("streaming.coinbase.refetch")
 

@@ -22,7 +22,7 @@ from streaming.service import Service
 
 log = logging.getLogger(__name__)
 
-ORIGIN = Origin(COINBASE, COINBASE.markets[0])
+ORIGIN = Origin(COINBASE.name, COINBASE.markets[0])
 
 REQUESTS_PER_SECOND = 9.0
 """The exchange allows 10 and bursts of 15 per address; the rest is for whoever else asks from here."""
@@ -33,7 +33,7 @@ class CoinbaseArchive:
     """The exchange's history of trades, asked within its request limit.
 
     Args:
-        session: With the API's root as base address, and time-outs.
+        session: Of `streaming.session`, with the API's root as base address.
         metrics: Where requests are counted.
         dead_letter: Takes an element of a page that is no trade.
         pauses: How long to wait after a failure.
@@ -122,18 +122,3 @@ class _BusyError(Exception):
     def __init__(self, retry_after: float) -> None:
         super().__init__("too many requests")
         self.retry_after = retry_after
-
-
-def open_session(root: str, *, is_remote: bool) -> aiohttp.ClientSession:
-    """Return a session for `CoinbaseArchive`.
-
-    Args:
-        root: The API's root address.
-        is_remote: Whether a proxy of the environment is to be used.
-    """
-    return aiohttp.ClientSession(
-        root.rstrip("/") + "/",
-        timeout=aiohttp.ClientTimeout(total=20, connect=5),
-        headers={"User-Agent": "crypto-lakehouse"},
-        trust_env=is_remote,
-    )

@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from include.settings import Settings
 
@@ -29,3 +30,24 @@ def test_the_replica_has_the_feeds_of_both_markets():
         "linear": "ws://127.0.0.1:8765/bybit/v5/public/linear",
         "spot": "ws://127.0.0.1:8765/bybit/v5/public/spot",
     }
+
+
+def test_hours_do_not_wait_for_prices():
+    assert Settings(products=(), follow_coingecko=True).followed == ()
+
+
+def test_prices_are_of_as_many_coins_as_one_reply_can_hold(monkeypatch):
+    monkeypatch.setenv("LAKE_COINGECKO_COINS", ", ".join(f"coin-{number}" for number in range(250)))
+    assert len(Settings().coingecko_coins) == 250
+
+    monkeypatch.setenv("LAKE_COINGECKO_COINS", ",".join(f"coin-{number}" for number in range(251)))
+    with pytest.raises(ValidationError, match="at most 250"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("exchange", "root"),
+    [("live", "https://api.coingecko.com/api/v3"), ("replica", "http://127.0.0.1:8765/coingecko/api/v3")],
+)
+def test_prices_come_from_where_trades_come_from(exchange, root):
+    assert Settings(exchange=exchange).coingecko_rest == root

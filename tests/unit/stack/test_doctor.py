@@ -9,6 +9,9 @@ from stack import doctor, first_start, kafka_view
 from stack.kafka_view import Lag, Progress
 from stack.service import Service
 from stack.status import ServiceStatus
+from streaming.coingecko import kept
+from streaming.coingecko.budget import Spent
+from streaming.coingecko.kept import Kept
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +69,21 @@ def test_a_product_without_any_progress_is_a_fault(monkeypatch: pytest.MonkeyPat
         ("bybit/spot/XUSDT", "See the log of producer-bybit."),
         ("coinbase/spot/X-USD", "See the log of producer-coinbase."),
     ]
+
+
+@pytest.mark.parametrize(("spent", "left", "is_fault"), [(0, "10", False), (9, "1", False), (10, "0", True)])
+def test_a_month_whose_requests_are_spent_is_a_fault(tmp_path: Path, spent: int, left: str, is_fault: bool):
+    settings = Settings(state_dir=tmp_path, coingecko_requests_per_month=10)
+    kept.save(kept.file_of(settings), Kept(Spent(NOW.replace(day=1, hour=0), spent, NOW)))
+
+    finding = doctor.requests(settings, NOW)
+
+    assert (finding.found, finding.is_fault) == (f"{left} of 10 requests left this month", is_fault)
+    assert is_fault == ("LAKE_COINGECKO_REQUESTS_PER_MONTH" in finding.advice)
+
+
+def test_a_month_without_a_request_yet_has_all_of_them(tmp_path: Path):
+    assert doctor.requests(Settings(state_dir=tmp_path), NOW).found == "10,000 of 10,000 requests left this month"
 
 
 def test_secrets_that_others_can_read_are_a_fault(tmp_path: Path):

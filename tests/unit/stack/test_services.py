@@ -34,15 +34,22 @@ def test_bybit_is_followed_only_where_it_is_asked_for(layout):
     assert set(names(layout(follow_bybit=True))) - set(names(layout())) == {"producer-bybit"}
 
 
+def test_coingecko_is_asked_for_prices_only_where_it_is_wanted(layout):
+    assert "producer-coingecko" not in names(layout())
+    assert set(names(layout(follow_coingecko=True))) - set(names(layout())) == {"producer-coingecko"}
+
+
 def test_no_two_services_listen_on_one_port(layout):
-    ports = [port.port for service in services.minimal(layout(follow_bybit=True)) for port in service.ports]
+    everything = layout(follow_bybit=True, follow_coingecko=True)
+    ports = [port.port for service in services.minimal(everything) for port in service.ports]
 
     assert len(set(ports)) == len(ports)
 
 
+@pytest.mark.parametrize("producer_of", [services.producer_bybit, services.producer_coingecko])
 @pytest.mark.parametrize("exchange", ["live", "replica"])
-def test_a_producer_waits_for_the_replica_where_it_follows_that(layout, exchange):
-    producer = services.producer_bybit(layout(exchange=exchange))
+def test_a_producer_waits_for_the_replica_where_it_follows_that(layout, exchange, producer_of):
+    producer = producer_of(layout(exchange=exchange))
 
     assert ("replica" in producer.after) == (exchange == "replica")
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.contracts.topics import COINBASE_TRADES
-from include.contracts.venues import COINBASE
 from streaming import repair
 from streaming.backoff import Backoff
 from streaming.metrics import Metrics
@@ -62,7 +61,7 @@ async def repairing(archive, kafka, *, last_trade_id=None):
     )
     product = Product(ProductKey("coinbase", "spot", "BTC-USD"), START, stored or None, work_came=work_came.set)
     repairer = Repairer(
-        product, archive, kafka, Metrics("coinbase"), Origin(COINBASE, "spot"), COINBASE_TRADES, work_came
+        product, archive, kafka, Metrics("coinbase"), Origin("coinbase", "spot"), COINBASE_TRADES, work_came
     )
     task = asyncio.create_task(repairer.run())
     yield product

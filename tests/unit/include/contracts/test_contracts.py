@@ -64,6 +64,14 @@ def test_every_venue_has_topics_and_words_for_both_sides(venue):
     assert sorted(venue.sides.values()) == ["buy", "sell"]
 
 
+def test_a_topic_of_a_venue_implies_the_venue():
+    of_venues = {topic.name: topic for topic in TOPICS if not topic.name.startswith("ingestion.")}
+
+    assert {name: topic.implied[Header.VENUE] for name, topic in of_venues.items()} == {
+        name: name.split(".")[0] for name in of_venues
+    }
+
+
 def test_a_header_is_called_what_the_column_from_it_is_called():
     columns = {name.lstrip("_") for name in bronze.TRADES.column_names}
 

@@ -1,4 +1,5 @@
 import socket
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -130,6 +131,32 @@ def test_a_producer_that_hears_frames_is_well_and_one_that_hears_none_is_in_trou
     ]
     assert readings[-1].facts["coinbase"]["frames"] == 2
     assert readings[-1].facts["coinbase"]["last_trade_id"] == {"spot/A-B": 7}
+
+
+def test_a_venue_that_is_polled_is_silent_until_its_next_request_is_due(endpoint: Endpoint):
+    registry = CollectorRegistry()
+    Counter("ingestion_frames", "", ("venue", "channel"), registry=registry).labels("coingecko", "prices")
+    Counter("ingestion_delivered_records", "", ("venue",), registry=registry).labels("coingecko")
+    due = Gauge("ingestion_next_request_seconds", "", ("venue",), registry=registry).labels("coingecko")
+    server, thread = start_http_server(endpoint.port, addr=endpoint.host, registry=registry)
+    try:
+        check = FeedCheck({"coingecko": endpoint}, timedelta(0))
+        readings = []
+        for seconds in (3600, 3600, -1, -1):
+            due.set(time.time() + seconds)
+            readings.append(check.look())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    assert [reading.troubles for reading in readings] == [
+        (),
+        (),
+        (),
+        (Trouble("producer-coingecko", "has heard nothing from the venue"),),
+    ]
+    assert 3500 < readings[0].facts["coingecko"]["next_request_in"] <= 3600
 
 
 def test_a_producer_that_does_not_answer_is_in_trouble_after_the_limit(endpoint: Endpoint):

@@ -16,6 +16,13 @@ def test_a_query_reads_the_topics_of_all_venues_that_fill_its_table():
     assert topics["tickers"] == ("coinbase.raw.tickers", "bybit.raw.tickers")
 
 
+def test_what_no_hour_waits_for_is_committed_less_often():
+    settings = Settings()
+    quiet = {feed.table.name for feed in feeds(settings) if feed.every == settings.bronze_quiet_interval}
+
+    assert quiet == {"tickers", "prices", "exchange_status"}
+
+
 def test_every_topic_that_bronze_reads_is_read_once():
     read = Counter(topic for feed in feeds(Settings()) for topic in feed.topics)
 

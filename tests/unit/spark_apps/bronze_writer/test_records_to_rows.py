@@ -1,10 +1,12 @@
 import base64
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from pyspark.sql import types as T
 
 from include.contracts import bronze
+from include.settings import CHECKOUT
 from spark_apps.bronze_writer.transforms import TABLE_OF_TOPIC, dead_letters, readable
 from tests.unit.spark_apps.conftest import as_dicts
 
@@ -40,6 +42,10 @@ BYBIT_SPOT = (
 BYBIT_TICKER = (
     b'{"symbol":"BTCUSDT","lastPrice":"65114.30","volume24h":"17573.9120","bid1Price":"65114.20",'
     b'"ask1Price":"65114.30","preOpenPrice":"","ts":1786310817583,"cs":753843900397}'
+)
+COIN = (
+    b'{"id":"bitcoin","symbol":"btc","name":"Bitcoin","current_price":49053,"market_cap":917825524991,'
+    b'"total_volume":61679663434,"circulating_supply":18710831.0,"roi":null,"last_updated":"2021-05-15T15:59:43.867Z"}'
 )
 HEADERS = {"source": "ws", "frame_index": "0", "received_at": "1732093200123456", "venue": "coinbase", "market": "spot"}
 RECEIVED = "2024-11-20 09:00:00.123456"
@@ -196,6 +202,89 @@ def test_a_ticker_of_bybit_has_no_trade_and_may_have_no_offers(kafka):
     assert spot == linear | {"best_bid": None, "best_ask": None}
 
 
+@pytest.fixture
+def coins(kafka):
+    """Make a frame of CoinGecko's records."""
+    headers = HEADERS | {"source": "rest", "venue": "coingecko", "market": "usd"}
+    return lambda *values: kafka(*values, topic="coingecko.raw.prices", key=b"bitcoin", headers=headers)
+
+
+def test_a_coin_becomes_a_row_with_its_words_untouched(coins):
+    assert only(readable(coins(COIN), bronze.PRICES)) == {
+        "_ingested_at": RECEIVED,
+        "_raw_payload": COIN.decode(),
+        "_kafka_topic": "coingecko.raw.prices",
+        "_kafka_partition": 2,
+        "_kafka_offset": 0,
+        "_kafka_time": "2026-11-20 09:00:01",
+        "venue": "coingecko",
+        "market": "usd",
+        "coin_id": "bitcoin",
+        "price": "49053",
+        "market_cap": "917825524991",
+        "quote_volume_24h": "61679663434",
+        "time": "2021-05-15T15:59:43.867Z",
+    }
+
+
+def test_the_prices_of_a_recorded_reply_are_kept_digit_for_digit(coins):
+    body = (CHECKOUT / "tests" / "data" / "coingecko" / "markets_2024-01-14.json").read_bytes()
+    elements = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+
+    rows = readable(coins(*elements), bronze.PRICES).orderBy("_kafka_offset").select("coin_id", "price", "market_cap")
+
+    assert [tuple(row) for row in rows.collect()] == [
+        ("bitcoin", "42812", "839172444303"),
+        ("ethereum", "2513.2", "302489936485"),
+        ("tether", "1.001", "95006744693"),
+        ("solana", "97.22", "42116929338"),
+        ("ripple", "0.57862", "31406826471"),
+        ("cardano", "0.540023", "18935945550"),
+        ("dogecoin", "0.081301", "11603287505"),
+        ("shiba-inu", "9.76e-6", "5754196951"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "49053", "49053.0", "49053.10", "0.00000001", "6.3363e-07", "6.3363E-7", "9.76e-6", "1e5", "-0.0", "0",
+        "123456789012345678901234567890", "0.1000000000000000055511151231257827", "1.7976931348623157e+308",
+    ],
+)  # fmt: skip
+def test_a_bare_number_is_kept_as_it_is_written(coins, number):
+    frame = coins(COIN.replace(b"49053", number.encode()), COIN.replace(b":49053", f" : {number} ".encode()))
+
+    assert as_dicts(readable(frame, bronze.PRICES), "price") == [{"price": number}] * 2
+
+
+@pytest.mark.parametrize("field", [b'"current_price":null', b'"x":1'])
+def test_a_price_that_is_not_known_is_null(coins, field):
+    frame = coins(COIN.replace(b'"current_price":49053', field))
+
+    assert only(readable(frame, bronze.PRICES), "price", "market_cap") == {"price": None, "market_cap": "917825524991"}
+    assert dead_letters(frame).isEmpty()
+
+
+def test_a_price_of_that_name_elsewhere_in_the_frame_is_not_the_coins(coins):
+    inner = b'"roi":{"current_price":1.5,"market_cap":2}'
+    text = b'"name":"\\"current_price\\":7, \\\\"'
+    decoys = COIN.replace(b'"symbol":"btc"', inner).replace(b'"name":"Bitcoin"', text)
+
+    assert only(readable(coins(decoys), bronze.PRICES), "price", "market_cap") == {
+        "price": "49053",
+        "market_cap": "917825524991",
+    }
+
+
+def test_a_price_that_becomes_a_string_one_day_is_that_string(coins):
+    assert only(readable(coins(COIN.replace(b"49053", b'"49053.10"')), bronze.PRICES), "price") == {"price": "49053.10"}
+
+
+def test_a_coin_without_a_name_is_a_dead_letter(coins):
+    assert only(dead_letters(coins(COIN.replace(b'"id"', b'"x"'))), "reason") == {"reason": "no readable coin_id"}
+
+
 def test_a_letter_of_any_venue_is_one(kafka):
     letters = dead_letters(kafka(BYBIT_LINEAR, topic="bybit.dlq", headers=HEADERS | {"reason": "no trade"}))
 
@@ -331,6 +420,7 @@ def test_every_offset_of_a_topic_is_exactly_one_row_or_one_dead_letter(kafka, to
         BYBIT_LINEAR,
         BYBIT_SPOT,
         BYBIT_TICKER,
+        COIN,
         PROGRESS,
         GAP,
         None,

@@ -6,7 +6,6 @@ import json
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from include.contracts.venues import BYBIT
 from stack.replica.recordings import HOUR, moment
 from streaming.bybit.feed import Feed
 from streaming.bybit.parse import TICK
@@ -182,7 +181,7 @@ async def test_the_producer_takes_each_trade_once_and_closes_what_was_traded(ope
     book = UncountedProduct(ProductKey("bybit", market, "BTCUSDT"), TICK)
     kafka, metrics, stop = Acknowledging(), Metrics("bybit"), asyncio.Event()
     url = f"ws://127.0.0.1:{client.http.port}/bybit/v5/public/{market}"
-    feed = Feed(url, {"BTCUSDT": book}, Origin(BYBIT, market), kafka, metrics, stop, is_remote=False)
+    feed = Feed(url, {"BTCUSDT": book}, Origin("bybit", market), kafka, metrics, stop, is_remote=False)
     following = asyncio.create_task(feed.follow())
     async with asyncio.timeout(5):
         while not metrics.frames["ack"]:

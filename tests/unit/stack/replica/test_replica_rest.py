@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from stack.replica.plan import Plan
 from stack.replica.recordings import HOUR, MINUTE, SECOND
 from tests.unit.stack.replica.market import FIVE, recording, trade
 
@@ -139,6 +141,19 @@ async def test_the_rate_limit_allows_a_burst_and_fills_again(open_exchange):
     assert burst == [200] * 15 + [429] * 2
     assert later == [200, 200, 429]
     assert (await client.get(TRADES))[1] == {"message": "Public rate limit exceeded"}
+
+
+async def test_a_fault_of_too_many_requests_says_when_to_ask_again_if_it_is_to(open_exchange):
+    client = await open_exchange(recording(trade(1)))
+    faults = [{"kind": "too_many_requests", "path": "/trades", "retry_after": 9}, {"kind": "too_many_requests"}]
+    client.faults.arm(msgspec.convert({"faults": faults[:1]}, Plan), client.clock.now())
+
+    assert (await client.get("/coinbase/products/BTC-USD"))[0] == 200
+    async with client.http.get(TRADES) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "9")
+    client.faults.arm(msgspec.convert({"faults": faults[1:]}, Plan), client.clock.now())
+    async with client.http.get(TRADES) as answer:
+        assert (answer.status, answer.headers.get("Retry-After")) == (429, None)
 
 
 async def test_health_is_not_limited_and_tells_the_exchange_time(open_exchange):

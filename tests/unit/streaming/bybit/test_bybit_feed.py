@@ -5,7 +5,6 @@ import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from include.contracts.venues import BYBIT
 from streaming.backoff import Backoff
 from streaming.bybit import feed as feed_module
 from streaming.bybit.feed import Feed
@@ -51,7 +50,7 @@ async def following(exchange, kafka, symbols=("BTCUSDT",)):
     async with serve(exchange, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         feed = Feed(
-            f"ws://127.0.0.1:{port}", books, Origin(BYBIT, "linear"), kafka, metrics, stop,
+            f"ws://127.0.0.1:{port}", books, Origin("bybit", "linear"), kafka, metrics, stop,
             is_remote=False, clock=lambda: RECEIVED_AT * 1_000,
         )  # fmt: skip
         feed._pauses = Backoff(0.001, 0.001)

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from include.contracts.venues import COINBASE
 from streaming.backoff import Backoff
 from streaming.coinbase import feed as feed_module
 from streaming.coinbase.feed import Feed
@@ -79,7 +78,7 @@ async def following(exchange, kafka, products=("BTC-USD",), **server):
     async with serve(exchange, "127.0.0.1", 0, **server) as listening:
         port = listening.sockets[0].getsockname()[1]
         feed = Feed(
-            f"ws://127.0.0.1:{port}", books, Origin(COINBASE, "spot"), kafka, metrics, stop,
+            f"ws://127.0.0.1:{port}", books, Origin("coinbase", "spot"), kafka, metrics, stop,
             is_remote=False, clock=lambda: RECEIVED_AT * 1_000,
         )  # fmt: skip
         feed._pauses = Backoff(0.001, 0.001)
