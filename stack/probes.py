@@ -96,6 +96,15 @@ def thrift(endpoint: Endpoint) -> Callable[[], bool]:
     return ask
 
 
+def airflow_api(endpoint: Endpoint) -> Callable[[], bool]:
+    """Ask Airflow's API for its pages' sign of life and for its tasks': the first task would wait for that for seconds.
+
+    It builds what it answers tasks with when it is first asked.
+    """
+    of_pages, of_tasks = airflow_component(endpoint, "metadatabase"), http(f"{endpoint.url}/execution/health")
+    return lambda: of_pages() and of_tasks()
+
+
 def airflow_component(endpoint: Endpoint, component: str) -> Callable[[], bool]:
     """Ask Airflow's API whether one of its processes gave a sign of life lately."""
 

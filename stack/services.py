@@ -6,6 +6,7 @@ import base64
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from include.settings import CHECKOUT, Endpoint, Settings
@@ -266,13 +267,18 @@ def airflow(layout: Layout) -> list[Service]:
     settings, environment = layout.settings, console.environment(layout)
 
     def process(
-        name: str, purpose: str, component: str, *command: str, after: tuple[str, ...], ports: tuple[Endpoint, ...] = ()
+        name: str,
+        purpose: str,
+        ready: Callable[[], bool],
+        *command: str,
+        after: tuple[str, ...],
+        ports: tuple[Endpoint, ...] = (),
     ) -> Service:
         return Service(
             name,
             purpose,
             (str(layout.bin / "airflow"), *command),
-            probes.airflow_component(settings.airflow, component),
+            ready,
             after=("airflow-db", "dbt-manifest", *after),
             environment=environment,
             reads=("settings",),
@@ -282,15 +288,19 @@ def airflow(layout: Layout) -> list[Service]:
             patience=240,
         )
 
+    def well(component: str) -> Callable[[], bool]:
+        return probes.airflow_component(settings.airflow, component)
+
     # Airflow's log servers would listen on every address; on one machine the pages read the files themselves.
     no_log_server = "--skip-serve-logs"
     return [
-        process("airflow-api", "the console: pages and API", "metadatabase", "api-server", after=(),
-                ports=(settings.airflow,)),
+        process("airflow-api", "the console: pages and API", probes.airflow_api(settings.airflow), "api-server",
+                after=(), ports=(settings.airflow,)),
         # After the writer: an hour that starts before it would only wait, and take its core.
-        process("airflow-scheduler", "starts what is due", "scheduler", "scheduler", no_log_server,
+        process("airflow-scheduler", "starts what is due", well("scheduler"), "scheduler", no_log_server,
                 after=("airflow-api", "bronze-writer")),
-        process("airflow-dag-processor", "reads dags/", "dag_processor", "dag-processor", after=("airflow-api",)),
-        process("airflow-triggerer", "waits for many things at once", "triggerer", "triggerer", no_log_server,
+        process("airflow-dag-processor", "reads dags/", well("dag_processor"), "dag-processor",
+                after=("airflow-api",)),
+        process("airflow-triggerer", "waits for many things at once", well("triggerer"), "triggerer", no_log_server,
                 after=("airflow-api",)),
     ]  # fmt: skip
