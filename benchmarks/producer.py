@@ -1,7 +1,7 @@
 """From the exchange's wire to acknowledged in Kafka: our producer's own path beside others, in turns.
 
 A server of its own process sends each the same trades as fast as they are taken; cryptofeed gets them in the format of
-the feed that it follows. Ours checks each frame, enters it in the books of its product and sends it with five headers.
+the feed that it follows. Ours checks each frame, enters it in the books of its product and sends it with a header.
 The plain loop is what one would write first: `async for`, `json.loads`, `produce`, `poll`. cryptofeed writes with its
 own Kafka backend. The floor receives with picows and produces the bytes as they are. All are idempotent with acks=all.
 

@@ -77,8 +77,6 @@ async def test_each_trade_of_a_frame_is_a_record_of_its_own_bytes_and_place(kafk
         ("bybit.raw.trades", "BTCUSDT", trade(number)) for number in (1, 2, 3)
     ]
     assert dict(kafka.records[2].headers) == {
-        "source": b"ws",
-        "venue": b"bybit",
         "market": b"linear",
         "frame_index": b"2",
         "received_at": b"%d" % RECEIVED_AT,

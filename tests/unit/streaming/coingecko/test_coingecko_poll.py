@@ -96,7 +96,7 @@ async def test_each_coin_is_a_record_of_its_own_bytes_with_its_place_in_the_repl
     assert (shiba.topic, shiba.key, shiba.value) == (PRICES, "shiba-inu", SHIBA.encode())
     headers = dict(shiba.headers)
     assert abs(int(headers.pop("received_at")) / 1e6 - datetime.now(UTC).timestamp()) < 60
-    assert headers == {"source": b"rest", "venue": b"coingecko", "market": b"usd", "frame_index": b"1"}
+    assert headers == {"frame_index": b"1"}
 
 
 async def test_all_coins_are_asked_for_in_one_request(tmp_path):
