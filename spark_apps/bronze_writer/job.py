@@ -67,14 +67,15 @@ class Feed:
 
 
 def feeds(settings: Settings) -> list[Feed]:
-    """Return the queries: one for each table with a topic, and one for dead letters, which may come in any topic."""
+    """Return the queries: one for each table with a topic; that of dead letters, which may be anywhere, reads all."""
     often, seldom = settings.bronze_interval, settings.bronze_quiet_interval
     quiet = {topic.consumer_group for topic in TOPICS if not topic.is_awaited}
     return [Feed(_sources(table), table, seldom if table.full_name in quiet else often) for table in bronze.TABLES]
 
 
 def _sources(table: Table) -> tuple[str, ...]:
-    of_table = TOPICS if table is bronze.DEAD_LETTERS else topics_of(table.full_name)
+    read = tuple(topic for topic in TOPICS if topic.consumer_group)
+    of_table = read if table is bronze.DEAD_LETTERS else topics_of(table.full_name)
     return tuple(topic.name for topic in of_table)
 
 
