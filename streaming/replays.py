@@ -58,6 +58,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         topic: Where its records go; None if it has none.
         count: How many they are.
         since: By partition, as text, where that topic ended before the first was sent.
+        hours: Of its trades, `2026-11-20T09`.
         at: Our clock, UTC, as text.
     """
 
@@ -65,6 +66,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     topic: str | None
     count: int
     since: dict[str, int] = {}
+    hours: tuple[str, ...] = ()
     at: str
 
 
@@ -74,19 +76,26 @@ class Told(NamedTuple):
     Args:
         reason: Why it stays.
         hours: The hours of its trades, `2026-11-20T09`.
+        at: When its replay was done, if that was before; our clock, UTC, as text.
     """
 
     place: Place
     fate: Fate
     reason: str = ""
     hours: tuple[str, ...] = ()
+    at: str = ""
 
 
 class _Work(NamedTuple):
-    """A letter and the records that it becomes, those left out that have arrived."""
+    """A letter and the records that it becomes.
+
+    Args:
+        arrived: Places in the frame of those that are in the raw topic already.
+    """
 
     letter: Letter
     pieces: list[Piece]
+    hours: tuple[str, ...]
     arrived: frozenset[int] = frozenset()
 
 
@@ -99,9 +108,7 @@ class Replayer:
         settle_seconds: See `SETTLE_SECONDS`.
     """
 
-    def __init__(
-        self, bootstrap: str, followed: Iterable[tuple[str, str, str]], settle_seconds: float = SETTLE_SECONDS
-    ) -> None:
+    def __init__(self, bootstrap: str, followed: Iterable[tuple[str, str, str]], settle_seconds: float) -> None:
         self._bootstrap = bootstrap
         self._followed = frozenset(followed)
         self._settle_seconds = settle_seconds
@@ -144,7 +151,7 @@ class Replayer:
         wanted = sorted(set(places))
         for place in wanted:
             if place in marks and place not in begun:
-                yield Told(place, "replayed before")
+                yield Told(place, "replayed before", hours=marks[place].hours, at=marks[place].at)
         read = self._read_again(place for place in wanted if place not in marks)
         while batch := list(islice(read, BATCH)):
             yield from (told for told in batch if isinstance(told, Told))
@@ -168,8 +175,7 @@ class Replayer:
             there = arrived.get(str(place), frozenset())
             if len(there) == begun[place].count:
                 # It is wholly there; what today's parser would make of it does not matter any more.
-                letter = one.letter if isinstance(one, _Work) else Letter(place, "", b"", {})
-                work.append(_Work(letter, one.pieces if isinstance(one, _Work) else [], there))
+                work.append(_Work(Letter(place, "", b"", {}), [], begun[place].hours, there))
             elif isinstance(one, _Work):
                 work.append(one._replace(arrived=there))
             else:
@@ -186,7 +192,8 @@ class Replayer:
                     yield Told(place, "gone", "Kafka does not keep it any more")
                     continue
                 try:
-                    yield _Work(letter, self._reread(letter))
+                    pieces = self._reread(letter)
+                    yield _Work(letter, pieces, _hours(pieces))
                 except StillUnreadableError as error:
                     yield Told(place, "stays", str(error))
 
@@ -252,23 +259,21 @@ class Replayer:
 
     def _send(self, work: list[_Work]) -> Iterator[Told]:
         """Send what has not arrived; when all of it is acknowledged, say that the letters are done."""
-        for letter, pieces, arrived in work:
-            for piece in pieces:
-                if piece.frame_index not in arrived:
-                    self._produce(piece.topic, piece.key, piece.value, piece.headers(letter))
+        for one in work:
+            for piece in one.pieces:
+                if piece.frame_index not in one.arrived:
+                    self._produce(piece.topic, piece.key, piece.value, piece.headers(one.letter))
         self._flush()
         self._mark("done", work, {})
-        for letter, pieces, _ in work:
-            times = {piece.time.astimezone(UTC) for piece in pieces if piece.time is not None}
-            yield Told(letter.place, "replayed", hours=tuple(sorted({f"{at:%Y-%m-%dT%H}" for at in times})))
+        yield from (Told(one.letter.place, "replayed", hours=one.hours) for one in work)
 
     def _mark(self, state: Literal["begun", "done"], work: list[_Work], ends: Mapping[str, dict[str, int]]) -> None:
         at = iso(datetime.now(UTC))
-        for letter, pieces, arrived in work:
-            topic = pieces[0].topic if pieces else None
-            count = max(len(pieces), len(arrived))
-            mark = Mark(state=state, topic=topic, count=count, since=ends.get(topic or "", {}), at=at)
-            self._produce(REPLAYS.name, str(letter.place), msgspec.json.encode(mark), [])
+        for one in work:
+            topic = one.pieces[0].topic if one.pieces else None
+            count, since = max(len(one.pieces), len(one.arrived)), ends.get(topic or "", {})
+            mark = Mark(state=state, topic=topic, count=count, since=since, hours=one.hours, at=at)
+            self._produce(REPLAYS.name, str(one.letter.place), msgspec.json.encode(mark), [])
         self._flush()
 
     def _ends(self, work: Iterable[_Work]) -> dict[str, dict[str, int]]:
@@ -307,6 +312,11 @@ class Replayer:
             )
 
 
+def _hours(pieces: Iterable[Piece]) -> tuple[str, ...]:
+    times = (piece.time.astimezone(UTC) for piece in pieces if piece.time is not None)
+    return tuple(sorted({f"{at:%Y-%m-%dT%H}" for at in times}))
+
+
 def _headers(message: Message) -> dict[str, bytes]:
     pairs = message.headers()
     return {name: value for name, value in dict(pairs or ()).items() if isinstance(value, bytes)}
@@ -330,10 +340,10 @@ def replay(settings: Settings, places: Iterable[Place]) -> None:
         RefusalError: If Kafka does not answer, or does not acknowledge.
     """
     with Lease(settings.state_dir, LEASE):
-        replayer = Replayer(settings.kafka.address, settings.followed)
+        replayer = Replayer(settings.kafka.address, settings.followed, SETTLE_SECONDS)
         try:
             for told in replayer.replay(places):
-                facts = {"letter": str(told.place), "reason": told.reason, "hours": told.hours}
+                facts = {"letter": str(told.place), "reason": told.reason, "hours": told.hours, "at": told.at}
                 log.info(told.fate, extra=facts)
         finally:
             replayer.close()

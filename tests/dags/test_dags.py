@@ -96,10 +96,10 @@ def test_one_run_of_the_supervisor_is_always_active(bag: Bag):
     watches = {name for name in supervisor["tasks"] if name.startswith("watch_")}
 
     assert (supervisor["timetable"], supervisor["max_active_runs"]) == ("ContinuousTimetable", 1)
-    assert watches == {"watch_lag", "watch_commits", "watch_feeds"}
+    assert watches == {"watch_lag", "watch_commits", "watch_feeds", "watch_drift"}
     for name in watches:
         assert "bring_up" in upstream_of(supervisor["tasks"], name)
-    for name in ("mend", "report"):
+    for name in ("mend", "report", "tell_drift"):
         assert watches <= upstream_of(supervisor["tasks"], name)
 
 
