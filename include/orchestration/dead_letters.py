@@ -109,9 +109,9 @@ class Outcome:
     """What a replay did.
 
     Args:
+        since: When the run was asked for: what an earlier try of it replayed counts to it, too.
         fates: How many letters ended how.
         reasons: Why letters stay, and how many for each.
-        since: When the run was asked for: what an earlier try of it replayed counts to it, too.
         hours: Of the trades that were replayed.
     """
 

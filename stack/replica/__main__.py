@@ -85,7 +85,7 @@ def main(
     Listens on LAKE_REPLICA__HOST and LAKE_REPLICA__PORT (127.0.0.1:8765): the feed at /coinbase/ws, the REST API below
     /coinbase, Bybit's feeds at /bybit/v5/public/linear and /spot, and /health. Faults of Coinbase's feed are armed,
     listed and cleared with POST, GET and DELETE at /control/faults; their kinds are drop, skip, repeat, reorder,
-    broken, unknown, stall, too_many_requests, failure and delay.
+    broken, new_field, changed_type, unknown, stall, too_many_requests, failure and delay.
     """
     log_as_json()
     try:
