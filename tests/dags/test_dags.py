@@ -103,6 +103,18 @@ def test_one_run_of_the_supervisor_is_always_active(bag: Bag):
         assert watches <= upstream_of(supervisor["tasks"], name)
 
 
+def test_dead_letters_are_listed_before_they_are_replayed_and_the_note_comes_last(bag: Bag):
+    tasks = bag["dags"]["dead_letters"]["tasks"]
+
+    assert {name: task["upstream"] for name, task in tasks.items()} == {
+        "list_letters": [],
+        "inspect_letters": ["list_letters"],
+        "replay_letters": ["list_letters"],
+        "name_hours": ["replay_letters"],
+        "write_note": ["list_letters", "name_hours", "replay_letters"],
+    }
+
+
 def test_gold_is_judged_after_every_model(tasks: Mapping[str, Any]):
     assert {f"dbt_gold.{path.stem}" for path in MODELS} <= upstream_of(tasks, "gate_gold")
 
