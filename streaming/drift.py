@@ -101,7 +101,12 @@ class Drift:
             fields: What is looked at where that is not the message itself.
         """
         self.longest[kind] = len(message)
-        fields = _object.decode(message) if fields is None else fields
+        if fields is None:
+            try:
+                fields = _object.decode(message)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                # Its parser passes over what it does not need, broken or not: Bronze will say whether it is.
+                return
         for name in sorted(fields.keys() - self._known[kind]):
             if self._new_count[kind] < MOST_NEW_FIELDS:
                 self._known[kind].add(name)

@@ -249,7 +249,7 @@ def drift_in_words(drift: Mapping[str, Any]) -> str:
         return f"{what} has a new field {drift['field']} ({drift['got']}); frames are kept with it as received"
     return (
         f"{what} has another type in {drift['field']}, {drift['got']} where {drift['expected']} was expected: "
-        f"{drift['count']} became dead letters"
+        f"{drift['count']} frames became dead letters"
     )
 
 

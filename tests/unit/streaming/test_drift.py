@@ -28,6 +28,10 @@ def test_a_field_that_nobody_knows_is_noted_once():
     assert drift.counts == {NEW: 1}
 
 
+def test_a_message_that_is_broken_where_nobody_reads_it_stops_nothing():
+    assert drifted(b'{"type":"match","\xff":1}', b'{"type":"match","x":1,"liquidity":"\xff').counts == {}
+
+
 def test_fields_that_are_known_or_were_told_before_are_no_news():
     drift = drifted(b'{"type":"match","price":"1","liquidity":"a"}', told=[("match", "liquidity"), ("gone", "x")])
 
