@@ -46,6 +46,7 @@ SETTLE_SECONDS = 5.0
 """How long after the end of an attempt all that it sent is in its topic: what a process that was killed left in the
 sockets of this machine reaches the broker within milliseconds."""
 ANSWER_SECONDS = 30.0
+UNKNOWN = "it was begun so long ago that Kafka does not show any more whether it was sent: look for it in Bronze"
 
 Fate = Literal["replayed", "replayed before", "stays", "gone"]
 """What became of a letter; `gone` if Kafka does not hold it any more."""
@@ -168,7 +169,11 @@ class Replayer:
         """Send what an attempt that was cut off has not sent."""
         # The lease is ours, so whoever began them has ended.
         time.sleep(self._settle_seconds)
-        arrived = self._arrived(begun.values())
+        since = self._since(begun.values())
+        unknown = {
+            topic for (topic, partition), offset in since.items() if self._watermarks(topic, partition)[0] > offset
+        }
+        arrived = self._arrived(since)
         work = []
         for one in self._read_again(begun):
             place = one.letter.place if isinstance(one, _Work) else one.place
@@ -176,10 +181,12 @@ class Replayer:
             if len(there) == begun[place].count:
                 # It is wholly there; what today's parser would make of it does not matter any more.
                 work.append(_Work(Letter(place, "", b"", {}), [], begun[place].hours, there))
-            elif isinstance(one, _Work):
-                work.append(one._replace(arrived=there))
-            else:
+            elif isinstance(one, Told):
                 yield one
+            elif begun[place].topic in unknown:
+                yield Told(place, "stays", UNKNOWN)
+            else:
+                work.append(one._replace(arrived=there))
         log.info("an earlier replay was cut off and is finished", extra={"letters": len(work)})
         yield from self._send(work)
 
@@ -226,17 +233,24 @@ class Replayer:
             position = position if found else -1
             yield place, Letter(place, key, message.value() or b"", _headers(message)) if found else None
 
-    def _arrived(self, marks: Iterable[Mark]) -> dict[str, frozenset[int]]:
-        """Return which records of each letter are in the raw topics, by their place in the frame."""
+    def _since(self, marks: Iterable[Mark]) -> dict[tuple[str, int], int]:
+        """Return from where on each partition may hold records of letters that were begun."""
         since: dict[tuple[str, int], int] = {}
-        for mark in marks:
-            # A partition that came later is read from its beginning.
-            for partition in self._partitions(mark.topic) if mark.topic else ():
-                where, offset = (str(mark.topic), partition), mark.since.get(str(partition), 0)
-                since[where] = min(offset, since.get(where, offset))
+        partitions: dict[str, list[int]] = {}
+        for topic, mark in ((mark.topic, mark) for mark in marks if mark.topic):
+            if topic not in partitions:
+                partitions[topic] = self._partitions(topic)
+            for partition in partitions[topic]:
+                # A partition that came later is read from its beginning.
+                offset = mark.since.get(str(partition), 0)
+                since[topic, partition] = min(offset, since.get((topic, partition), offset))
+        return since
+
+    def _arrived(self, since: Mapping[tuple[str, int], int]) -> dict[str, frozenset[int]]:
+        """Return which records of each letter are in the raw topics, by their place in the frame."""
         found: dict[str, set[int]] = {}
-        for (topic, partition), offset in since.items():
-            for letter, frame_index in self._replayed(topic, partition, offset):
+        for (topic, partition), first in since.items():
+            for letter, frame_index in self._replayed(topic, partition, first):
                 found.setdefault(letter, set()).add(frame_index)
         return {letter: frozenset(indexes) for letter, indexes in found.items()}
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from include.lease import Lease
 from include.settings import CHECKOUT
+from streaming.replays import UNKNOWN
 from tests.drivers.kafka import Kafka
 from tests.drivers.running_stack import RunningStack
 
@@ -32,6 +34,8 @@ HEADERS = {"source": "ws", "market": "spot", "received_at": "1795165201000000", 
 LETTERS = 48
 """Readable letters of each venue; a frame of Bybit's has three trades."""
 CUTS = 8
+MARKED = 2
+"""The step after which one letter is marked as begun, and not yet sent."""
 
 Record = tuple[str, bytes, bytes, dict[str, bytes]]
 
@@ -177,6 +181,25 @@ def test_what_cannot_be_read_today_stays_with_its_reason_and_what_is_gone_is_nam
     assert told[stranger]["reason"] == "X-USD is not followed"
     assert not replayed(broker, [half, stranger])
     assert replay(broker, [half])[half]["message"] == "stays"
+
+
+def test_a_letter_that_was_begun_so_long_ago_that_nobody_knows_whether_it_was_sent_is_not_sent(broker: RunningStack):
+    [place] = bury(broker, "coinbase", MATCH % (79, 7))
+    cut = start(broker, "tests.drivers.cut_short", str(MARKED), "1")
+    cut.communicate(place, timeout=60)
+    kafka, topic = Kafka(broker.settings), "coinbase.raw.trades"
+    for number in range(20):
+        kafka.produce(topic, f"any-{number}", [b"{}"])
+    ends = [TopicPartition(topic, part, end) for part, end in kafka.end_offsets(topic).items()]
+    admin = AdminClient({"bootstrap.servers": broker.settings.kafka.address})
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(30)
+
+    told = replay(broker, [place])
+
+    assert cut.returncode == -9
+    assert (told[place]["message"], told[place]["reason"]) == ("stays", UNKNOWN)
+    assert not replayed(broker, [place])
 
 
 def test_no_letter_is_replayed_beside_another_replay(broker: RunningStack):
