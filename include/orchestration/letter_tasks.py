@@ -59,11 +59,11 @@ def inspect_letters() -> int:
 
 
 @task
-def replay_letters() -> dict[str, Any] | None:
-    """Replay the chosen letters, if that is the action; the result is what became of them."""
+def replay_letters() -> dict[str, Any]:
+    """Replay the chosen letters, if that is the action; the result is what became of them, else it is empty."""
     settings, context = Settings.load(), get_current_context()
     if context["params"]["action"] != "replay":
-        return None
+        return {}
     since = context["dag_run"].run_after
     outcome = dead_letters.replay([letter.place for letter in _chosen(settings)], since, log.info)
     return {
@@ -74,7 +74,7 @@ def replay_letters() -> dict[str, Any] | None:
 
 
 @task
-def name_hours(outcome: dict[str, Any] | None) -> list[str]:
+def name_hours(outcome: dict[str, Any]) -> list[str]:
     """Name the hours that were published without the trades that are replayed now: they are to be rebuilt."""
     hours = dead_letters.published(_catalog(Settings.load()), outcome["hours"]) if outcome else []
     if hours:
@@ -83,7 +83,7 @@ def name_hours(outcome: dict[str, Any] | None) -> list[str]:
 
 
 @task
-def write_note(counts: list[str], outcome: dict[str, Any] | None, hours: list[str]) -> None:
+def write_note(counts: list[str], outcome: dict[str, Any], hours: list[str]) -> None:
     """Write what was found and done into the run's note."""
     settings, run = Settings.load(), get_current_context()["dag_run"]
     lines = counts

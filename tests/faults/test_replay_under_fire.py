@@ -33,7 +33,7 @@ BYBIT_FRAME = '{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":17951652010
 HEADERS = {"source": "ws", "market": "spot", "received_at": "1795165201000000", "frame_index": "0", "reason": "old"}
 LETTERS = 48
 """Readable letters of each venue; a frame of Bybit's has three trades."""
-CUTS = 8
+CUTS = 6
 MARKED = 2
 """The step after which one letter is marked as begun, and not yet sent."""
 
