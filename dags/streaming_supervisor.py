@@ -2,8 +2,9 @@
 
 One run is always active. It brings the producers and the Bronze writer to the state that is wanted of them, then
 watches them for ten minutes: records that wait without being committed, the age of the last commit to Bronze, producers
-that hear nothing. What is in trouble is restarted, later each time; after four restarts within an hour it is left to a
-person, with an alert. How the ingestion fares is in the newest event of the asset `ingestion_health`.
+that hear nothing, messages whose fields are not what they were. What is in trouble is restarted, later each time; after
+four restarts within an hour it is left to a person, with an alert. How the ingestion fares is in the newest event of
+the asset `ingestion_health`.
 
 Pause, resume, drain and restart services with `streaming_control`. Without Airflow the ingestion goes on by itself: the
 process manager restarts whatever dies.
@@ -23,7 +24,7 @@ from airflow.sdk import dag
 from include.orchestration.defaults import TASK_DEFAULTS
 from include.orchestration.ingestion import CHECKS
 from include.orchestration.schedule import first_run
-from include.orchestration.supervision import WatchIngestion, bring_up, mend, report
+from include.orchestration.supervision import WatchIngestion, bring_up, mend, report, tell_drift
 from include.settings import Settings
 
 
@@ -46,6 +47,7 @@ def streaming_supervisor() -> None:
     ]
     charge >> watches >> report()
     watches >> mend(charge)
+    watches >> tell_drift()
 
 
 streaming_supervisor()

@@ -12,7 +12,7 @@ from include.contracts.topics import Header
 from streaming.progress import iso
 from streaming.records import Record
 
-Kind = Literal["gap", "history", "reconnect", "subscription_refused", "unprovable"]
+Kind = Literal["gap", "history", "reconnect", "subscription_refused", "unprovable", "new_field", "changed_type"]
 State = Literal["open", "repaired", "unavailable"]
 
 
@@ -46,3 +46,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         received_at = str(int(at.timestamp() * 1_000_000)).encode()
         headers = [(Header.RECEIVED_AT.value, received_at), (Header.VENUE.value, self.venue.encode())]
         return Record(topics.EVENTS.name, key, msgspec.json.encode(msgspec.structs.replace(self, at=iso(at))), headers)
+
+
+class DriftEvent(Event, frozen=True, kw_only=True):
+    """A venue's messages have a field that is new, or of another type.
+
+    Args:
+        message_type: Which of its messages.
+        expected: The type that the field had; None if it is new.
+        got: The type that it has.
+        count: How many frames became dead letters by it since it was told last; of a new field 1.
+    """
+
+    message_type: str
+    field: str
+    expected: str | None
+    got: str
+    count: int

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from include.settings import Endpoint
+from streaming.drift import Drift
 from streaming.failures import RefusalError
 from streaming.product import Followed
 
@@ -30,6 +31,7 @@ class Metrics(Collector):
         """Frames by channel; add to it directly."""
         self._venue = venue
         self._products: tuple[Followed, ...] = ()
+        self._drift: Drift | None = None
         self._delivered: Callable[[], int] = lambda: 0
         self._queued: Callable[[], int] = lambda: 0
         self._registry = CollectorRegistry()
@@ -72,6 +74,7 @@ class Metrics(Collector):
         queued = GaugeMetricFamily("ingestion_queued_records", "Records not yet acknowledged.", labels=("venue",))
         queued.add_metric((self._venue,), self._queued())
         yield queued
+        yield from self._differences()
         late = CounterMetricFamily(
             "ingestion_late_trades", "Trades that came after their time was closed.", labels=PRODUCT
         )
@@ -89,6 +92,17 @@ class Metrics(Collector):
                 closed.add_metric(labels, product.closed_through.timestamp())
         yield from (late, last_id, last_time, closed)
 
+    def _differences(self) -> Iterable[Metric]:
+        labels = ("venue", "message_type", "field")
+        new = CounterMetricFamily("ingestion_new_fields", "Fields that nobody knew.", labels=labels)
+        changed = CounterMetricFamily(
+            "ingestion_changed_frames", "Frames refused because a field has another type.", labels=labels
+        )
+        for difference, count in self._drift.counts.copy().items() if self._drift else ():
+            family = new if difference.kind == "new_field" else changed
+            family.add_metric((self._venue, difference.message_type, difference.field), count)
+        yield from (new, changed)
+
     @staticmethod
     def _family(name: str, meaning: str) -> GaugeMetricFamily:
         return GaugeMetricFamily(f"ingestion_{name}", meaning, labels=PRODUCT)
@@ -96,6 +110,10 @@ class Metrics(Collector):
     def watch(self, products: Iterable[Followed]) -> None:
         """Let Prometheus read the books of the products whenever it asks."""
         self._products = tuple(products)
+
+    def watch_drift(self, drift: Drift) -> None:
+        """Let Prometheus read what differs whenever it asks."""
+        self._drift = drift
 
     def watch_delivery(self, delivered: Callable[[], int], queued: Callable[[], int]) -> None:
         """Let Prometheus read the counts of the delivery whenever it asks."""

@@ -1,16 +1,22 @@
-"""Progress to Kafka: every few seconds, and at once when an hour is closed."""
+"""What a producer knows, to Kafka: progress every few seconds and at once when an hour is closed, and drift."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 from include.contracts.topics import PROGRESS, Header
 from streaming.delivery import Delivery
+from streaming.drift import Drift
+from streaming.events import DriftEvent
 from streaming.product import Followed
 from streaming.progress import ProgressRecord
 from streaming.records import Record
+
+log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
 
@@ -33,6 +39,22 @@ async def publish_once(products: Collection[Followed], delivery: Delivery) -> No
     for product in products:
         if record := product.news():
             await delivery.send(_record(product, record))
+
+
+async def publish_drift(drift: Drift, venue: str, delivery: Delivery) -> None:
+    """Tell how the venue's messages differ from those that we know, until cancelled."""
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        await publish_drift_once(drift, venue, delivery)
+
+
+async def publish_drift_once(drift: Drift, venue: str, delivery: Delivery) -> None:
+    """Tell what has not been told yet: each new field once, each changed one again while frames come with it."""
+    for difference, market, frames in [*drift.news(time.monotonic())]:
+        facts = difference._asdict() | {"count": frames}
+        log.warning("the venue's messages differ", extra={"venue": venue, "market": market, **facts})
+        event = DriftEvent(venue=venue, market=market, reason=difference.reason, **facts)
+        await delivery.send(event.record(datetime.now(UTC)))
 
 
 def _record(product: Followed, progress: ProgressRecord) -> Record:

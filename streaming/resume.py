@@ -1,13 +1,16 @@
-"""Where the last start left off, read back from the topic of progress."""
+"""Where the last start left off, read back from the topics that tell it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from include.contracts.topics import PROGRESS
+from include.contracts.topics import EVENTS, PROGRESS, Topic
+from streaming.events import DriftEvent
 from streaming.failures import RefusalError
 from streaming.progress import ProgressRecord
 
@@ -25,6 +28,42 @@ def read_progress(bootstrap: str, keys: frozenset[str], seconds: float = 60) -> 
     Raises:
         RefusalError: If the broker does not give the topic to its end.
     """
+    newest = {key: value for key, value in records_of(PROGRESS, bootstrap, seconds) if key in keys}
+    return {key: record for key, value in newest.items() if value and (record := _read(key, value))}
+
+
+def read_told_fields(bootstrap: str, venue: str, seconds: float = 60) -> set[tuple[str, str]]:
+    """Return the fields that the topic of events still tells to be new, each with its type of message. Blocks.
+
+    Args:
+        bootstrap: `host:port` of the broker.
+        venue: Whose messages have them.
+        seconds: How long the broker may stay silent.
+
+    Raises:
+        RefusalError: If the broker does not give the topic to its end.
+    """
+    told = set()
+    for _, value in records_of(EVENTS, bootstrap, seconds):
+        # Nearly all events are of other kinds; most are passed over unread.
+        if value is not None and b'"new_field"' in value:
+            with suppress(msgspec.MsgspecError):
+                event = msgspec.json.decode(value, type=DriftEvent)
+                if (event.kind, event.venue) == ("new_field", venue):
+                    told.add((event.message_type, event.field))
+    return told
+
+
+def records_of(topic: Topic, bootstrap: str, seconds: float = 60) -> Iterator[tuple[str | None, bytes | None]]:
+    """Yield key and value of each record of a topic with one partition, to the end that it has now. Blocks.
+
+    Args:
+        bootstrap: `host:port` of the broker.
+        seconds: How long the broker may stay silent.
+
+    Raises:
+        RefusalError: If the broker does not give the topic to its end.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -34,22 +73,21 @@ def read_progress(bootstrap: str, keys: frozenset[str], seconds: float = 60) -> 
             "isolation.level": "read_committed",
         }
     )
-    newest: dict[str, bytes | None] = {}
     try:
-        consumer.assign([TopicPartition(PROGRESS.name, 0, OFFSET_BEGINNING)])
+        consumer.assign([TopicPartition(topic.name, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(seconds)) is not None:
             error, key = message.error(), message.key()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                return {key: record for key, value in newest.items() if value and (record := _read(key, value))}
+                return
             if error is not None and not error.retriable():
                 raise KafkaException(error)
-            if error is None and key is not None and key.decode() in keys:
-                newest[key.decode()] = message.value()
+            if error is None:
+                yield (None if key is None else key.decode()), message.value()
     except KafkaException as error:
-        raise RefusalError(f"the topic {PROGRESS.name} cannot be read at {bootstrap}: {error}") from error
+        raise RefusalError(f"the topic {topic.name} cannot be read at {bootstrap}: {error}") from error
     finally:
         consumer.close()
-    raise RefusalError(f"Kafka at {bootstrap} does not give the topic {PROGRESS.name}: see whether the broker is well")
+    raise RefusalError(f"Kafka at {bootstrap} does not give the topic {topic.name}: see whether the broker is well")
 
 
 def _read(key: str, value: bytes) -> ProgressRecord | None:

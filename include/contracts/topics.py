@@ -21,6 +21,10 @@ class Header(StrEnum):
     MARKET = "market"
     REASON = "reason"
     """On dead letters: why the frame could not be read."""
+    PRODUCT_ID = "product_id"
+    """On dead letters whose bytes do not say it: the product that was asked for."""
+    REPLAY_OF = "replay_of"
+    """On raw records that were dead letters: which one it was, `topic/partition/offset`."""
 
 
 class TimeUnit(StrEnum):
@@ -134,8 +138,13 @@ PROGRESS = Topic(
     "venue/market/product_id", 1, timedelta(days=30), compacted=True, consumer_group="bronze.ingestion_progress",
 )  # fmt: skip
 EVENTS = Topic(
-    "ingestion.events", "What happened to the feed: gaps and how they ended, reconnects, unprovable times. JSON.",
+    "ingestion.events",
+    "What happened to the feed: gaps and how they ended, reconnects, unprovable times, fields that changed. JSON.",
     "venue/market/product_id", 1, timedelta(days=30), consumer_group="bronze.ingestion_events",
+)  # fmt: skip
+REPLAYS = Topic(
+    "ingestion.replays", "How far the replay of each dead letter has come: JSON, see streaming/replays.py.",
+    "the letter's topic/partition/offset", 1, timedelta(days=30), compacted=True,
 )  # fmt: skip
 
 TOPICS = (
@@ -150,6 +159,7 @@ TOPICS = (
     COINGECKO_DEAD_LETTERS,
     PROGRESS,
     EVENTS,
+    REPLAYS,
 )
 
 

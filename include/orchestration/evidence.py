@@ -156,7 +156,7 @@ class HourWatch:
 
     def __post_init__(self) -> None:
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        self._log = _TopicLog(self.bootstrap, topics.PROGRESS)
+        self._log = TopicLog(self.bootstrap, topics.PROGRESS)
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -221,23 +221,44 @@ def _instant(text: str) -> datetime:
     return moment
 
 
-class _TopicLog:
-    """A topic read from its beginning, and then on from where it was left."""
+class TopicLog:
+    """A topic read from an offset of each partition, and then on from where it was left.
 
-    def __init__(self, bootstrap: str, topic: Topic) -> None:
+    Args:
+        bootstrap: The broker, `host:port`.
+        since: The first offset that is read; what the topic does not keep any more is passed over.
+    """
+
+    def __init__(self, bootstrap: str, topic: Topic, since: int = 0) -> None:
         # The group is never committed to; the client refuses to work without one.
         self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": "hour-watch", "enable.auto.commit": False}
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "hour-watch",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
         )
-        self._next = dict.fromkeys(range(topic.partitions), 0)
+        self._next = dict.fromkeys(range(topic.partitions), since)
         self._topic = topic.name
-        self._consumer.assign([TopicPartition(topic.name, part, OFFSET_BEGINNING) for part in self._next])
+        first = since or OFFSET_BEGINNING
+        self._consumer.assign([TopicPartition(topic.name, part, first) for part in self._next])
 
     def close(self) -> None:
+        """Let go of the broker."""
         self._consumer.close()
 
+    @property
+    def position(self) -> int:
+        """The offset after the last record that was read, of a topic with one partition."""
+        return self._next[0]
+
     def new_records(self) -> Iterator[tuple[str, bytes]]:
-        """Yield key and value of each record up to the present end of the topic."""
+        """Yield key and value of each record up to the present end of the topic.
+
+        Raises:
+            KafkaException: If the broker does not answer.
+        """
         ends = {}
         for part in self._next:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, part), timeout=ANSWER_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import httpx
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from include.contracts import bronze, topics
 from include.contracts.topics import Topic, topics_of
-from include.orchestration.evidence import committed_offsets, end_offsets
+from include.orchestration.evidence import TopicLog, committed_offsets, end_offsets
 from include.settings import Endpoint, Settings
 
 WRITER = "bronze-writer"
@@ -28,6 +30,11 @@ PRODUCERS: Mapping[str, str] = {
 SERVICES = (WRITER, *PRODUCERS.values())
 ACTIONS = ("pause", "resume", "drain", "restart")
 """What a person can want of a service."""
+
+DRIFT_GROUP = "streaming_supervisor.drift"
+"""The consumer group whose offset says how far people were told of drift."""
+DRIFT_KINDS = (b'"new_field"', b'"changed_type"')
+"""As the events of drift have it in their `kind`."""
 
 ANSWER_S = 5.0
 
@@ -45,10 +52,15 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a check has seen at one moment."""
+    """What a check has seen at one moment.
+
+    Args:
+        has_news: Whether somebody should hear of it now and not at the end of the round.
+    """
 
     facts: Facts
     troubles: tuple[Trouble, ...] = ()
+    has_news: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Give the reading as JSON can carry it."""
@@ -205,6 +217,65 @@ class FeedCheck:
         }
 
 
+class DriftCheck:
+    """Did a producer tell of fields that are new, or of another type, since a supervisor told people of such?
+
+    How far they were told is the committed offset of a consumer group, so that nothing is told twice over restarts.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._bootstrap = settings.kafka.address
+        self._log: TopicLog | None = None
+        self._found: dict[tuple[str, ...], Facts] = {}
+
+    def look(self) -> Reading:
+        """Read what has been told since.
+
+        Raises:
+            KafkaException: If the broker does not answer.
+        """
+        if self._log is None:
+            admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
+            [told_through] = committed_offsets(admin, topics.EVENTS, DRIFT_GROUP).values()
+            self._log = TopicLog(self._bootstrap, topics.EVENTS, told_through)
+        for _, value in self._log.new_records():
+            if any(kind in value for kind in DRIFT_KINDS):
+                self._note(json.loads(value))
+        drift = [*self._found.values()]
+        return Reading({"drift": drift, "drift_told_through": self._log.position}, has_news=bool(drift))
+
+    def _note(self, event: Facts) -> None:
+        """Add an event to those of the same field."""
+        told = {name: event.get(name) for name in ("kind", "venue", "message_type", "field", "expected", "got")}
+        found = self._found.setdefault(tuple(map(str, told.values())), told | {"count": 0})
+        found["count"] += event.get("count") or 0
+
+
+def drift_in_words(drift: Mapping[str, Any]) -> str:
+    """Say what differs, as an alert does."""
+    what = f"{drift['venue']}: {drift['message_type']}"
+    if drift["kind"] == "new_field":
+        return f"{what} has a new field {drift['field']} ({drift['got']}); frames are kept with it as received"
+    return (
+        f"{what} has another type in {drift['field']}, {drift['got']} where {drift['expected']} was expected: "
+        f"{drift['count']} frames became dead letters"
+    )
+
+
+def drift_was_told(settings: Settings, through: int) -> None:
+    """Keep how far people were told of drift.
+
+    Args:
+        through: The offset of the first event that was not looked at.
+
+    Raises:
+        KafkaException: If the broker does not take it.
+    """
+    admin = AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
+    told = ConsumerGroupTopicPartitions(DRIFT_GROUP, [TopicPartition(topics.EVENTS.name, 0, through)])
+    admin.alter_consumer_group_offsets([told], request_timeout=ANSWER_S)[DRIFT_GROUP].result(ANSWER_S)
+
+
 def _by_product(samples: Iterable[Sample], name: str) -> Iterator[tuple[str, float]]:
     """Yield the value of each product, by market and name."""
     return (
@@ -214,7 +285,7 @@ def _by_product(samples: Iterable[Sample], name: str) -> Iterator[tuple[str, flo
     )
 
 
-CHECKS = ("lag", "commits", "feeds")
+CHECKS = ("lag", "commits", "feeds", "drift")
 
 
 def check(name: str, settings: Settings) -> Check:
@@ -228,6 +299,7 @@ def check(name: str, settings: Settings) -> Check:
         "lag": lambda: LagCheck(settings, limit),
         "commits": lambda: CommitCheck(settings, limit),
         "feeds": lambda: FeedCheck(_metrics(settings), limit),
+        "drift": lambda: DriftCheck(settings),
     }
     return made[name]()
 

@@ -14,7 +14,7 @@ from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 from include.orchestration import alerts
 from include.orchestration.fencing import Charge, Fence, FencedOffError, OwnedElsewhereError
-from include.orchestration.ingestion import CHECKS, SERVICES, Restarts, Wanted
+from include.orchestration.ingestion import CHECKS, SERVICES, Restarts, Wanted, drift_in_words, drift_was_told
 from include.orchestration.triggers import ALIVE, HealthTrigger
 from include.settings import Settings
 from include.supervisord import Supervisord
@@ -106,6 +106,19 @@ def report() -> dict[str, Any]:
         facts |= reading["facts"]
     context["outlet_events"][HEALTH].extra = facts
     return facts
+
+
+@task
+def tell_drift() -> list[str]:
+    """Alert of fields that are new in a venue's messages, or of another type; the result is what was said."""
+    context = get_current_context()
+    facts = _readings(context["ti"])["drift"]["facts"]
+    said = [drift_in_words(drift) for drift in facts.get("drift", ())]
+    for words in said:
+        alerts.warn(context, words)
+    if said:
+        drift_was_told(Settings.load(), facts["drift_told_through"])
+    return said
 
 
 @task

@@ -111,7 +111,7 @@ class TurnTrigger(BaseTrigger):
 
 
 class HealthTrigger(BaseTrigger):
-    """Looks at the ingestion until something is wrong, the round is over, or a sibling has found something.
+    """Looks at the ingestion until there is trouble or news, the round is over, or a sibling has found something.
 
     Args:
         check: Which check of `include.orchestration.ingestion`.
@@ -141,7 +141,9 @@ class HealthTrigger(BaseTrigger):
         settings, until = Settings.load(), datetime.fromisoformat(self.until)
         check = ingestion.check(self.check, settings)
         reading, said = ingestion.Reading({}), ""
-        while datetime.now(UTC) < until and not reading.troubles and not await self._has_ended(self.siblings):
+        while datetime.now(UTC) < until and not (reading.troubles or reading.has_news):
+            if await self._has_ended(self.siblings):
+                break
             try:
                 reading = await asyncio.to_thread(check.look)
             except Exception as error:

@@ -12,10 +12,12 @@ import msgspec
 from stack.replica import frames
 from stack.replica.plan import (
     Broken,
+    ChangedType,
     Delay,
     Drop,
     Failure,
     FeedFault,
+    NewField,
     Plan,
     Reorder,
     Repeat,
@@ -165,6 +167,12 @@ class Faults:
                 frame = whole[: len(whole) // 2]
                 if instead:
                     delivery.trades.clear()
+            case NewField(field=name):
+                frame = frames.with_field(frames.match(trade), name, b'"maker"')
+                delivery.trades.clear()
+            case ChangedType(field=name):
+                frame = frames.with_other_type(frames.match(trade), name)
+                delivery.trades.clear()
             case Unknown():
                 frame = b'{"type":"unheard_of","product_id":"%s","time":"%s"}' % (
                     trade.product_id.encode(),

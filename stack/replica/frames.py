@@ -137,6 +137,23 @@ def match(trade: Trade, *, last: bool = False) -> bytes:
     )
 
 
+def with_field(frame: bytes, name: str, value: bytes) -> bytes:
+    """Return a frame with one more field, or another value of one that it has.
+
+    Args:
+        value: As JSON.
+    """
+    return _encode(msgspec.json.decode(frame, type=dict[str, msgspec.Raw]) | {name: msgspec.Raw(value)})
+
+
+def with_other_type(frame: bytes, name: str) -> bytes:
+    """Return a frame in which a number stands as text, or a text as a number or, if it is none, as null."""
+    value = msgspec.json.decode(frame)[name]
+    if not isinstance(value, str):
+        return with_field(frame, name, b'"%s"' % str(value).encode())
+    return with_field(frame, name, value.encode() if value.replace(".", "", 1).isdecimal() else b"null")
+
+
 def _order_id(trade: Trade, party: str) -> str:
     """Make up an order id, always the same for the same trade: recordings of facts have none."""
     digest = blake2b(f"{trade.product_id} {trade.trade_id} {party}".encode(), digest_size=16).digest()

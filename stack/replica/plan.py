@@ -57,6 +57,18 @@ class Broken(Fault, frozen=True, kw_only=True, tag="broken"):
     instead: bool = False
 
 
+class NewField(Fault, frozen=True, kw_only=True, tag="new_field"):
+    """Send the trade's `match` frame with a field that no message had before."""
+
+    field: str = "liquidity"
+
+
+class ChangedType(Fault, frozen=True, kw_only=True, tag="changed_type"):
+    """Send the trade's `match` frame with a number in place of a text, or a text in place of a number."""
+
+    field: str = "price"
+
+
 class Unknown(Fault, frozen=True, kw_only=True, tag="unknown"):
     """Send a frame of a type that nobody knows before the trade."""
 
@@ -96,7 +108,7 @@ class Delay(OfRequests, frozen=True, kw_only=True, tag="delay"):
     times: Count | None = None
 
 
-FeedFault = Drop | Skip | Repeat | Reorder | Broken | Unknown | Stall
+FeedFault = Drop | Skip | Repeat | Reorder | Broken | NewField | ChangedType | Unknown | Stall
 RestFault = TooMany | Failure | Delay
 
 

@@ -9,13 +9,15 @@ from include.contracts import topics
 from include.contracts.venues import BYBIT
 from include.settings import Settings
 from streaming.bybit.feed import Feed
+from streaming.bybit.messages import KNOWN_FIELDS
 from streaming.bybit.parse import TICK
+from streaming.drift import Drift
 from streaming.failures import RefusalError
 from streaming.product import ProductKey
 from streaming.progress import ProgressRecord
-from streaming.publish import publish_once, publish_progress
+from streaming.publish import publish_drift, publish_drift_once, publish_once, publish_progress
 from streaming.records import Origin
-from streaming.resume import read_progress
+from streaming.resume import read_progress, read_told_fields
 from streaming.service import DRAIN_SECONDS, run, service
 from streaming.uncounted import UncountedProduct
 
@@ -37,23 +39,30 @@ async def produce(settings: Settings) -> None:
         delivery, metrics, hour_closed = running.delivery, running.metrics, asyncio.Event()
         keys = frozenset(str(key) for key in _keys(settings))
         stored = await asyncio.to_thread(read_progress, settings.kafka.address, keys)
+        drift = Drift(KNOWN_FIELDS, await asyncio.to_thread(read_told_fields, settings.kafka.address, BYBIT.name))
         markets = _products(settings, stored, hour_closed.set)
         products = [product for symbols in markets.values() for product in symbols.values()]
         metrics.watch(products)
+        metrics.watch_drift(drift)
         feeds = [
             Feed(
                 settings.bybit_ws[market], symbols, Origin(BYBIT.name, market), delivery, metrics, running.stop,
-                is_remote=settings.exchange == "live",
+                is_remote=settings.exchange == "live", drift=drift,
             )
             for market, symbols in markets.items()
         ]  # fmt: skip
         running.stop_on_signals()
         async with asyncio.TaskGroup() as tasks:
-            publishing = tasks.create_task(publish_progress(products, delivery, hour_closed))
+            publishing = (
+                tasks.create_task(publish_progress(products, delivery, hour_closed)),
+                tasks.create_task(publish_drift(drift, BYBIT.name, delivery)),
+            )
             async with asyncio.TaskGroup() as following:
                 for feed in feeds:
                     following.create_task(feed.follow())
-            publishing.cancel()
+            for task in publishing:
+                task.cancel()
+        await publish_drift_once(drift, BYBIT.name, delivery)
         await delivery.drain(DRAIN_SECONDS)
         await publish_once(products, delivery)
 

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from include.contracts import topics
 from streaming.backoff import Backoff
-from streaming.bybit.messages import Ack, Pong
+from streaming.bybit.messages import KNOWN_FIELDS, Ack, Pong
 from streaming.bybit.parse import (
     PING,
     Ticker,
@@ -29,6 +29,7 @@ from streaming.bybit.parse import (
 from streaming.bybit.tickers import Tickers
 from streaming.connection import LOST, connected, pause_after, wait_for_room
 from streaming.delivery import Delivery
+from streaming.drift import Drift
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
@@ -58,6 +59,7 @@ class Feed:
         delivery: Where the records go.
         metrics: Where frames are counted.
         stop: When set, the connection is closed, and what it still gives is taken.
+        drift: Where it is noted how messages differ from those that we know.
         clock: Nanoseconds since 1970.
     """
 
@@ -71,6 +73,7 @@ class Feed:
         stop: asyncio.Event,
         *,
         is_remote: bool,
+        drift: Drift | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._url = url
@@ -80,6 +83,7 @@ class Feed:
         self._delivery = delivery
         self._metrics = metrics
         self._stop = stop
+        self._drift = Drift(KNOWN_FIELDS) if drift is None else drift
         self._clock = clock
         self._pauses = Backoff(0.5, 30.0)
         self._watch = SilenceWatch()
@@ -99,6 +103,7 @@ class Feed:
                 async with self._connected() as connection, self._watch.over():
                     while True:
                         frames, received_at = await connection.receive(), self._clock() // 1_000
+                        self._drift.now_is(received_at)
                         for record in (record for frame in frames for record in self._read(frame, received_at)):
                             if not self._delivery.offer(record):
                                 await wait_for_room(record, self._delivery, self._watch)
@@ -141,8 +146,10 @@ class Feed:
 
     def _trades(self, frame: Trades, received_at: int) -> list[Record]:
         """Return a record for each trade; before the first after a break, the event that tells of it."""
-        records = []
+        records, longest = [], self._drift.longest
         for index, element in enumerate(frame.elements):
+            if len(element.raw) > longest["publicTrade"] and isinstance(element, Trade):
+                self._drift.look("publicTrade", element.raw, self._origin.market)
             headers = self._headers(received_at, index)
             if isinstance(element, UnreadableTrade):
                 self._promise_nothing(element.reason, frame.symbol)
@@ -161,6 +168,8 @@ class Feed:
         yield Record(topics.BYBIT_TRADES.name, trade.symbol, trade.raw, headers, settle)
 
     def _ticker(self, ticker: Ticker, frame: bytes, received_at: int) -> list[Record]:
+        if len(frame) > self._drift.longest["tickers"]:
+            self._drift.look("tickers", frame, self._origin.market, ticker.fields)
         if ticker.symbol not in self._products:
             reason = f"{ticker.symbol} was not subscribed to"
             return [self._dead_letter(frame, reason, self._headers(received_at))]
@@ -175,6 +184,7 @@ class Feed:
 
     def _dead_letter(self, raw: bytes, reason: str, headers: Headers) -> Record:
         self._metrics.dead_letters.inc()
+        self._drift.refused(reason, self._origin.market)
         log.warning("frame cannot be read", extra={"reason": reason, "bytes": len(raw)})
         return self._origin.dead_letter(topics.BYBIT_DEAD_LETTERS.name, raw, reason, headers)
 

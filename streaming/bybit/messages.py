@@ -60,3 +60,16 @@ class Ack(msgspec.Struct, frozen=True):
 
 class Pong(msgspec.Struct, frozen=True):
     """The answer to a ping: its `op` is again `ping`, or `pong`."""
+
+
+KNOWN_FIELDS = {
+    "publicTrade": frozenset({"T", "s", "S", "v", "p", "L", "i", "BT", "RPI", "seq"}),
+    "tickers": frozenset({
+        "symbol", "tickDirection", "price24hPcnt", "lastPrice", "prevPrice24h", "highPrice24h", "lowPrice24h",
+        "prevPrice1h", "markPrice", "indexPrice", "usdIndexPrice", "openInterest", "openInterestValue",
+        "turnover24h", "volume24h", "nextFundingTime", "fundingRate", "fundingIntervalHour", "fundingCap",
+        "bid1Price", "bid1Size", "ask1Price", "ask1Size", "deliveryTime", "basis", "basisRate", "basisRateYear",
+        "deliveryFeeRate", "predictedDeliveryPrice", "preOpenPrice", "preQty", "curPreListingPhase", "ts", "cs",
+    }),
+}  # fmt: skip
+"""By channel, all fields that its data is known to have, in whichever market; of a ticker our stamps, too."""

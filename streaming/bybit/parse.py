@@ -107,7 +107,7 @@ def _data(frame: bytes, channel: str, symbol: str) -> Message:
                 elements = _trades_frame.decode(frame).data
             except UNREADABLE as error:
                 raise UnreadableError(f"{channel}: {error}", symbol=symbol) from error
-            return Trades(symbol, [_element(bytes(raw)) for raw in elements])
+            return Trades(symbol, [parse_trade(bytes(raw)) for raw in elements])
         case "tickers":
             try:
                 ticker = _ticker_frame.decode(frame)
@@ -118,7 +118,8 @@ def _data(frame: bytes, channel: str, symbol: str) -> Message:
             return UnknownType(channel)
 
 
-def _element(raw: bytes) -> Trade | UnreadableTrade:
+def parse_trade(raw: bytes) -> Trade | UnreadableTrade:
+    """Read one element of a frame of trades."""
     try:
         trade = _trade.decode(raw)
     except UNREADABLE as error:

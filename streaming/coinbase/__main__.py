@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 from include.contracts import topics
 from include.settings import Settings
 from streaming.coinbase.feed import Feed
+from streaming.coinbase.messages import KNOWN_FIELDS
 from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury
+from streaming.drift import Drift
 from streaming.failures import RefusalError
 from streaming.product import Product, ProductKey
 from streaming.progress import ProgressRecord, hour_of
-from streaming.publish import publish_once, publish_progress
+from streaming.publish import publish_drift, publish_drift_once, publish_once, publish_progress
 from streaming.repair import Repairer
-from streaming.resume import read_progress
+from streaming.resume import read_progress, read_told_fields
 from streaming.service import DRAIN_SECONDS, run, service
 from streaming.session import open_session
 
@@ -45,22 +47,29 @@ async def produce(settings: Settings) -> None:
         delivery, metrics, hour_closed = running.delivery, running.metrics, asyncio.Event()
         keys = frozenset(str(_key(name)) for name in settings.products)
         stored = await asyncio.to_thread(read_progress, settings.kafka.address, keys)
+        told = await asyncio.to_thread(read_told_fields, settings.kafka.address, ORIGIN.venue)
+        drift = Drift(KNOWN_FIELDS, told)
         owed = _products(settings, stored, hour_closed.set)
         products = {name: product for name, (product, _) in owed.items()}
         metrics.watch(products.values())
-        archive = CoinbaseArchive(session, metrics, bury(running))
+        metrics.watch_drift(drift)
+        archive = CoinbaseArchive(session, metrics, bury(running, drift))
         repairers = [
             Repairer(product, archive, delivery, metrics, ORIGIN, topics.COINBASE_TRADES, work_came)
             for product, work_came in owed.values()
         ]
-        feed = Feed(settings.coinbase_ws, products, ORIGIN, delivery, metrics, running.stop, is_remote=is_remote)
+        feed = Feed(
+            settings.coinbase_ws, products, ORIGIN, delivery, metrics, running.stop, is_remote=is_remote, drift=drift
+        )
         running.stop_on_signals()
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(publish_progress(products.values(), delivery, hour_closed))]
+            beside += [tasks.create_task(publish_drift(drift, ORIGIN.venue, delivery))]
             beside += [tasks.create_task(repairer.run()) for repairer in repairers]
             await feed.follow()
             for task in beside:
                 task.cancel()
+        await publish_drift_once(drift, ORIGIN.venue, delivery)
         await delivery.drain(DRAIN_SECONDS)
         await publish_once(products.values(), delivery)
 

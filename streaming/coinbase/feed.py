@@ -13,10 +13,11 @@ from websockets.exceptions import ConnectionClosed
 
 from include.contracts import topics
 from streaming.backoff import Backoff
-from streaming.coinbase.messages import Error, Heartbeat, Match, Status, Subscriptions, Ticker
+from streaming.coinbase.messages import KNOWN_FIELDS, Error, Heartbeat, Match, Status, Subscriptions, Ticker
 from streaming.coinbase.parse import UnreadableError, parse_frame, subscribe
 from streaming.connection import LOST, connected, pause_after, wait_for_room
 from streaming.delivery import Consignment, Delivery
+from streaming.drift import Drift
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
@@ -55,6 +56,7 @@ class Feed:
         delivery: Where the frames go.
         metrics: Where they are counted.
         stop: When set, the connection is closed, and what it still gives is taken.
+        drift: Where it is noted how frames differ from those that we know.
         clock: Nanoseconds since 1970.
     """
 
@@ -68,6 +70,7 @@ class Feed:
         stop: asyncio.Event,
         *,
         is_remote: bool,
+        drift: Drift | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._url = url
@@ -77,6 +80,7 @@ class Feed:
         self._delivery = delivery
         self._metrics = metrics
         self._stop = stop
+        self._drift = Drift(KNOWN_FIELDS) if drift is None else drift
         self._clock = clock
         self._pauses = Backoff(0.5, 30.0)
         self._watch = HeartbeatWatch()
@@ -94,8 +98,9 @@ class Feed:
             try:
                 async with self._connected() as connection, self._watch.over():
                     while True:
-                        frames = await connection.receive()
-                        batch = Batch(self._origin.headers("ws", received_at=self._clock() // 1_000))
+                        frames, received_at = await connection.receive(), self._clock() // 1_000
+                        batch = Batch(self._origin.headers("ws", received_at))
+                        self._drift.now_is(received_at)
                         for frame in frames:
                             record = self._read(frame, batch)
                             if record is not None and not self._delivery.offer(record):
@@ -106,7 +111,7 @@ class Feed:
 
     def _read(self, frame: bytes, batch: Batch) -> Record | None:
         """Enter one frame in the books and send it; return a record if that is still to be sent."""
-        frames = self._metrics.frames
+        frames, longest = self._metrics.frames, self._drift.longest
         try:
             message = parse_frame(frame)
         except UnreadableError as error:
@@ -114,6 +119,8 @@ class Feed:
             return self._dead_letter(frame, str(error), batch)
         if isinstance(message, Match):
             frames["matches"] += 1
+            if len(frame) > longest["match"]:
+                self._look("match", frame)
             name = message.product_id
             product = self._products.get(name)
             if product is None:
@@ -126,6 +133,8 @@ class Feed:
             return None if consignment.offer(frame) else consignment.record(frame)
         if isinstance(message, Ticker):
             frames["ticker"] += 1
+            if len(frame) > longest["ticker"]:
+                self._look("ticker", frame)
             name = message.product_id
             consignment = batch.tickers.get(name)
             if consignment is None:
@@ -134,10 +143,14 @@ class Feed:
             return None if consignment.offer(frame) else consignment.record(frame)
         if isinstance(message, Heartbeat):
             frames["heartbeat"] += 1
+            if len(frame) > longest["heartbeat"]:
+                self._look("heartbeat", frame)
             self._on_heartbeat(message)
             return None
         if isinstance(message, Status):
             frames["status"] += 1
+            if len(frame) > longest["status"]:
+                self._look("status", frame)
             return Record(topics.COINBASE_STATUS.name, self._origin.venue, frame, batch.headers)
         if isinstance(message, Error):
             frames["error"] += 1
@@ -152,8 +165,12 @@ class Feed:
             log.warning("messages of an unknown type are ignored", extra={"type": message.type})
         return None
 
+    def _look(self, kind: str, frame: bytes) -> None:
+        self._drift.look(kind, frame, self._origin.market)
+
     def _dead_letter(self, frame: bytes, reason: str, batch: Batch) -> Record:
         self._metrics.dead_letters.inc()
+        self._drift.refused(reason, self._origin.market)
         log.warning("frame cannot be read", extra={"reason": reason, "bytes": len(frame)})
         return self._origin.dead_letter(topics.COINBASE_DEAD_LETTERS.name, frame, reason, batch.headers)
 

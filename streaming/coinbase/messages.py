@@ -77,6 +77,19 @@ Message = Match | LastMatch | Ticker | Heartbeat | Status | Subscriptions | Erro
 TYPES = frozenset({"match", "last_match", "ticker", "heartbeat", "status", "subscriptions", "error"})
 
 
+_TRADE = frozenset({"type", "trade_id", "product_id", "time", "price", "side", "sequence"})
+KNOWN_FIELDS = {
+    "match": _TRADE | {"size", "maker_order_id", "taker_order_id"},
+    "ticker": _TRADE | {
+        "open_24h", "volume_24h", "low_24h", "high_24h", "volume_30d", "best_bid", "best_bid_size", "best_ask",
+        "best_ask_size", "last_size",
+    },
+    "heartbeat": frozenset({"type", "last_trade_id", "product_id", "sequence", "time"}),
+    "status": frozenset({"type", "products", "currencies"}),
+}  # fmt: skip
+"""By type, all fields that a message is known to have; a match's are a `last_match`'s, too."""
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """The one field that every message has."""
 

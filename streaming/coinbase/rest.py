@@ -10,10 +10,11 @@ from http import HTTPStatus
 
 import aiohttp
 
-from include.contracts.topics import COINBASE_DEAD_LETTERS
+from include.contracts.topics import COINBASE_DEAD_LETTERS, Header
 from include.contracts.venues import COINBASE
 from streaming.backoff import Backoff, retry_after
 from streaming.coinbase.parse import Page, UnreadableError, UnreadableTrade, parse_page
+from streaming.drift import Drift
 from streaming.metrics import Metrics
 from streaming.ratelimit import TokenBucket
 from streaming.records import Origin
@@ -35,7 +36,7 @@ class CoinbaseArchive:
     Args:
         session: Of `streaming.session`, with the API's root as base address.
         metrics: Where requests are counted.
-        dead_letter: Takes an element of a page that is no trade.
+        dead_letter: Takes an element of a product's page that is no trade.
         pauses: How long to wait after a failure.
     """
 
@@ -45,7 +46,7 @@ class CoinbaseArchive:
         self,
         session: aiohttp.ClientSession,
         metrics: Metrics,
-        dead_letter: Callable[[UnreadableTrade], Awaitable[None]],
+        dead_letter: Callable[[str, UnreadableTrade], Awaitable[None]],
         pauses: Callable[[], Backoff] = lambda: Backoff(0.25, 30.0),
     ) -> None:
         self._session = session
@@ -83,7 +84,7 @@ class CoinbaseArchive:
                 continue
             self._metrics.of(self._metrics.requests, "ok").inc()
             for element in page.unreadable:
-                await self._dead_letter(element)
+                await self._dead_letter(product_id, element)
             return sorted(page.trades, reverse=True)
 
     async def _ask(self, product_id: str, query: dict[str, int], below: int | None) -> Page:
@@ -102,13 +103,22 @@ class CoinbaseArchive:
         return page
 
 
-def bury(running: Service) -> Callable[[UnreadableTrade], Awaitable[None]]:
-    """Return what takes an element of a page that is no trade: it goes to the dead letters."""
+def bury(running: Service, drift: Drift | None = None) -> Callable[[str, UnreadableTrade], Awaitable[None]]:
+    """Return what takes an element of a product's page that is no trade: it goes to the dead letters.
 
-    async def take(element: UnreadableTrade) -> None:
+    Args:
+        drift: Where it is noted if a field has another type.
+    """
+
+    async def take(product_id: str, element: UnreadableTrade) -> None:
         running.metrics.dead_letters.inc()
-        log.warning("trade of a page cannot be read", extra={"reason": element.reason})
-        headers = ORIGIN.headers("rest", time.time_ns() // 1_000)
+        log.warning("trade of a page cannot be read", extra={"product_id": product_id, "reason": element.reason})
+        if drift is not None:
+            drift.refused(element.reason, ORIGIN.market)
+        # A trade from REST does not say its product: who reads the letter later would not know it.
+        headers = [
+            *ORIGIN.headers("rest", time.time_ns() // 1_000), (Header.PRODUCT_ID.value, product_id.encode())
+        ]  # fmt: skip
         await running.delivery.send(
             ORIGIN.dead_letter(COINBASE_DEAD_LETTERS.name, element.raw, element.reason, headers)
         )

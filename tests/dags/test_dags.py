@@ -96,11 +96,23 @@ def test_one_run_of_the_supervisor_is_always_active(bag: Bag):
     watches = {name for name in supervisor["tasks"] if name.startswith("watch_")}
 
     assert (supervisor["timetable"], supervisor["max_active_runs"]) == ("ContinuousTimetable", 1)
-    assert watches == {"watch_lag", "watch_commits", "watch_feeds"}
+    assert watches == {"watch_lag", "watch_commits", "watch_feeds", "watch_drift"}
     for name in watches:
         assert "bring_up" in upstream_of(supervisor["tasks"], name)
-    for name in ("mend", "report"):
+    for name in ("mend", "report", "tell_drift"):
         assert watches <= upstream_of(supervisor["tasks"], name)
+
+
+def test_dead_letters_are_listed_before_they_are_replayed_and_the_note_comes_last(bag: Bag):
+    tasks = bag["dags"]["dead_letters"]["tasks"]
+
+    assert {name: task["upstream"] for name, task in tasks.items()} == {
+        "list_letters": [],
+        "inspect_letters": ["list_letters"],
+        "replay_letters": ["list_letters"],
+        "name_hours": ["replay_letters"],
+        "write_note": ["list_letters", "name_hours", "replay_letters"],
+    }
 
 
 def test_gold_is_judged_after_every_model(tasks: Mapping[str, Any]):

@@ -50,10 +50,10 @@ def test_rows_are_put_into_quarantine_only_where_there_is_one():
 def test_every_topic_that_bronze_reads_commits_to_the_group_of_its_table():
     streamed = {contract.full_name for contract in bronze.TABLES}
 
-    assert {topic.consumer_group for topic in TOPICS} == streamed
+    assert {topic.consumer_group for topic in TOPICS if topic.consumer_group} == streamed
 
 
-@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+@pytest.mark.parametrize("topic", [t for t in TOPICS if t.consumer_group], ids=lambda topic: topic.name)
 def test_a_venue_has_other_names_only_for_columns_of_the_table_that_its_topic_fills(topic):
     assert set(topic.fields) <= set(table(topic.consumer_group).column_names)
 

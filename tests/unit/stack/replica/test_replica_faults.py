@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from stack.replica.faults import Faults
+from stack.replica.frames import match
 from stack.replica.plan import Plan
 from stack.replica.recordings import SECOND
 from tests.unit.stack.replica.market import FIVE, trade
@@ -86,6 +87,32 @@ def test_a_frame_of_an_unknown_type_comes_beside_the_trade():
 
     assert json.loads(delivery.frames[0])["type"] == "unheard_of"
     assert len(delivery.trades) == 1
+
+
+def test_a_frame_with_a_new_field_takes_the_place_of_the_trades_own():
+    faults = armed({"kind": "new_field", "field": "liquidity"})
+
+    delivery = faults.on_trade(trade(1), FIVE)
+
+    [frame] = delivery.frames
+    assert json.loads(frame) == json.loads(match(trade(1))) | {"liquidity": "maker"}
+    assert delivery.trades == []
+    assert (recorded(faults), faults.injected[0].frame) == ([("new_field", "BTC-USD", (1,))], frame.decode())
+
+
+@pytest.mark.parametrize(
+    ("field", "there"), [("price", b'"price":100,'), ("trade_id", b'"trade_id":"1",'), ("side", b'"side":null,')]
+)
+def test_a_frame_with_a_field_of_another_type_takes_the_place_of_the_trades_own(field, there):
+    faults = armed({"kind": "changed_type", "field": field})
+
+    delivery = faults.on_trade(trade(1), FIVE)
+
+    [frame] = delivery.frames
+    assert there in frame
+    assert json.loads(frame) | {field: None} == json.loads(match(trade(1))) | {field: None}
+    assert delivery.trades == []
+    assert (recorded(faults), faults.injected[0].frame) == ([("changed_type", "BTC-USD", (1,))], frame.decode())
 
 
 def test_connections_are_dropped_or_stalled_at_a_trade():

@@ -8,7 +8,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from streaming.backoff import Backoff
 from streaming.bybit import feed as feed_module
 from streaming.bybit.feed import Feed
+from streaming.bybit.messages import KNOWN_FIELDS
 from streaming.bybit.parse import TICK
+from streaming.drift import Difference, Drift
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
 from streaming.product import ProductKey
@@ -43,7 +45,7 @@ class Exchange:
 
 
 @asynccontextmanager
-async def following(exchange, kafka, symbols=("BTCUSDT",)):
+async def following(exchange, kafka, symbols=("BTCUSDT",), drift=None):
     """A feed of the linear market that follows the exchange."""
     books = {name: UncountedProduct(ProductKey("bybit", "linear", name), TICK) for name in symbols}
     stop, metrics = asyncio.Event(), Metrics("bybit")
@@ -51,7 +53,7 @@ async def following(exchange, kafka, symbols=("BTCUSDT",)):
         port = listening.sockets[0].getsockname()[1]
         feed = Feed(
             f"ws://127.0.0.1:{port}", books, Origin("bybit", "linear"), kafka, metrics, stop,
-            is_remote=False, clock=lambda: RECEIVED_AT * 1_000,
+            is_remote=False, drift=drift, clock=lambda: RECEIVED_AT * 1_000,
         )  # fmt: skip
         feed._pauses = Backoff(0.001, 0.001)
         task = asyncio.create_task(feed.follow())
@@ -298,3 +300,28 @@ async def test_what_the_connection_gave_before_the_stop_is_taken(kafka, monkeypa
         await task
 
     assert kafka.values("bybit.raw.trades") == [trade(number) for number in range(1, 300)]
+
+
+async def test_new_fields_of_trades_and_tickers_are_kept_and_noted(kafka):
+    with_field = trade(2)[:-1] + b',"fee":1}'
+    script = [ack(), trades(trade(1), with_field), ticker("snapshot", lastPrice="1", mood="good"), ticker("delta")]
+    drift = Drift(KNOWN_FIELDS)
+    async with following(Exchange(script), kafka, drift=drift) as (_, metrics, _, _):
+        await until(lambda: metrics.frames["ticker"] == 2)
+
+    assert kafka.values("bybit.raw.trades") == [trade(1), with_field]
+    assert {msgspec.json.decode(value)["mood"] for value in kafka.values("bybit.raw.tickers")} == {"good"}
+    assert drift.counts == {
+        Difference("new_field", "publicTrade", "fee", None, "number"): 1,
+        Difference("new_field", "tickers", "mood", None, "string"): 1,
+    }
+
+
+async def test_a_trade_with_a_field_of_another_type_is_a_dead_letter_and_counted(kafka):
+    changed = b'{"T":1,"s":"X","i":2}'
+    drift = Drift(KNOWN_FIELDS)
+    async with following(Exchange([ack(), trades(changed)]), kafka, drift=drift) as (_, metrics, _, _):
+        await until(lambda: metrics.frames["trades"])
+
+    assert kafka.values("bybit.dlq") == [changed]
+    assert drift.counts == {Difference("changed_type", "trade of a frame", "i", "str", "int"): 1}

@@ -7,9 +7,12 @@ import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from include.settings import CHECKOUT
 from streaming.backoff import Backoff
 from streaming.coinbase import feed as feed_module
 from streaming.coinbase.feed import Feed
+from streaming.coinbase.messages import KNOWN_FIELDS
+from streaming.drift import Difference, Drift
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
 from streaming.product import Product, ProductKey
@@ -66,7 +69,7 @@ class Exchange:
 
 
 @asynccontextmanager
-async def following(exchange, kafka, products=("BTC-USD",), **server):
+async def following(exchange, kafka, products=("BTC-USD",), drift=None, **server):
     """A feed that follows the exchange; its products have progress up to trade 7."""
     books = {
         name: Product(
@@ -79,7 +82,7 @@ async def following(exchange, kafka, products=("BTC-USD",), **server):
         port = listening.sockets[0].getsockname()[1]
         feed = Feed(
             f"ws://127.0.0.1:{port}", books, Origin("coinbase", "spot"), kafka, metrics, stop,
-            is_remote=False, clock=lambda: RECEIVED_AT * 1_000,
+            is_remote=False, drift=drift, clock=lambda: RECEIVED_AT * 1_000,
         )  # fmt: skip
         feed._pauses = Backoff(0.001, 0.001)
         task = asyncio.create_task(feed.follow())
@@ -235,3 +238,35 @@ async def test_while_kafka_has_no_room_nothing_is_read_and_the_silence_is_not_th
 
     assert kafka.values("coinbase.raw.trades") == [match(8), match(9)]
     assert kafka.events() == []
+
+
+async def test_a_new_field_is_kept_and_noted_and_an_unknown_type_is_counted_alone(kafka):
+    with_field = match(9)[:-1] + b',"liquidity":"maker"}'
+    script = [match(8), with_field, match(10), frame("unheard_of", liquidity=1), heartbeat(10)]
+    drift = Drift(KNOWN_FIELDS)
+    async with following(Exchange(script), kafka, drift=drift) as (_, metrics, _, _):
+        await until(lambda: metrics.frames["heartbeat"])
+
+    assert kafka.values("coinbase.raw.trades") == [match(8), with_field, match(10)]
+    assert drift.counts == {Difference("new_field", "match", "liquidity", None, "string"): 1}
+    assert (metrics.frames["unknown"], kafka.values("coinbase.dlq")) == (1, [])
+
+
+async def test_a_field_of_another_type_makes_dead_letters_that_are_counted(kafka):
+    changed = match(8).replace(b'"price":"1.5"', b'"price":1.5')
+    drift = Drift(KNOWN_FIELDS)
+    async with following(Exchange([changed, changed, heartbeat(7)]), kafka, drift=drift) as (_, metrics, _, _):
+        await until(lambda: metrics.frames["heartbeat"])
+
+    assert kafka.values("coinbase.dlq") == [changed, changed]
+    assert drift.counts == {Difference("changed_type", "match", "price", "str", "float"): 2}
+
+
+def test_no_field_of_a_recorded_session_is_new():
+    drift = Drift(KNOWN_FIELDS)
+    for recorded in (CHECKOUT / "tests/data/coinbase/session_2021-04-17.ndjson").read_bytes().splitlines():
+        kind = msgspec.json.decode(recorded)["type"].removeprefix("last_")
+        if kind in KNOWN_FIELDS:
+            drift.look(kind, recorded, "spot")
+
+    assert drift.counts == {}

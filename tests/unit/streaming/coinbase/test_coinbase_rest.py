@@ -24,7 +24,7 @@ async def exchange(*answers: web.Response):
         asked.append(request.path_qs)
         return left.pop(0)
 
-    async def bury(element: UnreadableTrade) -> None:
+    async def bury(product_id: str, element: UnreadableTrade) -> None:
         buried.append(element.raw)
 
     app = web.Application()

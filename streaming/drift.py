@@ -1,0 +1,153 @@
+"""How a venue's messages differ from those that we know: fields that are new, fields that have another type.
+
+A new field harms nothing, for the frame is kept as received; it is told once. A field of another type makes its frame a
+dead letter; that is told with how many there were. Messages are looked at wholly only now and then: in every second the
+first of each type, and then each that is longer than all looked at before. To ask so costs a comparison a frame. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+EVERY = 1_000_000
+"""Microseconds after which every type is looked at again."""
+RETOLD_AFTER = 600.0
+"""Seconds after which frames that still come with a field of another type are told again."""
+MOST_NEW_FIELDS = 100
+"""Of one type of message; one with more has names for data, and is not looked at any more."""
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_DIFFERENCE = re.compile(
+    r"(?P<type>[^:]+): (Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`|Object missing required field"
+    r" `(?P<missing>[^`]+)`)( - at `\$\.?(?P<path>.*)`)?"
+)
+_KINDS = {b'"': "string", b"{": "object", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
+
+
+class Difference(NamedTuple):
+    """One way in which a type of message differs.
+
+    Args:
+        kind: As the event of it is called.
+        expected: The type that the field had; None if it is new.
+        got: The type that it has.
+    """
+
+    kind: Literal["new_field", "changed_type"]
+    message_type: str
+    field: str
+    expected: str | None
+    got: str
+
+    @property
+    def reason(self) -> str:
+        """The difference in words."""
+        if self.expected is None:
+            return f"{self.message_type} has a new field {self.field} ({self.got}); it is kept as received"
+        return f"{self.message_type} has {self.got} in place of {self.expected} in {self.field}; these are dead letters"
+
+
+class News(NamedTuple):
+    """A difference that is to be told.
+
+    Args:
+        market: Where it was seen first.
+        frames: Of a new field 1; else how many came since it was told last.
+    """
+
+    difference: Difference
+    market: str
+    frames: int
+
+
+class Drift:
+    """What of a venue's messages differs, shared by all its feeds.
+
+    Args:
+        known: The fields of each type of message.
+        told: Types and fields that were told to be new before.
+    """
+
+    def __init__(self, known: Mapping[str, frozenset[str]], told: Iterable[tuple[str, str]] = ()) -> None:
+        self.longest = dict.fromkeys(known, 0)
+        """By type, the length in bytes beyond which a message is worth `look`."""
+        self.counts: dict[Difference, int] = {}
+        """How often each difference was seen; a new field counts once."""
+        self._known = {kind: set(fields) for kind, fields in known.items()}
+        self._new_count = dict.fromkeys(known, 0)
+        self._markets: dict[Difference, str] = {}
+        self._told: dict[Difference, tuple[int, float]] = {}
+        self._look_again_at = 0
+        for kind, field in told:
+            if kind in self._known:
+                self._known[kind].add(field)
+
+    def now_is(self, microseconds: int) -> None:
+        """Have every type looked at again when a second has passed."""
+        if microseconds >= self._look_again_at:
+            self._look_again_at = microseconds + EVERY
+            for kind, count in self._new_count.items():
+                self.longest[kind] = 0 if count < MOST_NEW_FIELDS else sys.maxsize
+
+    def look(self, kind: str, message: bytes, market: str, fields: Mapping[str, msgspec.Raw] | None = None) -> None:
+        """Look at all fields of a message that could be read.
+
+        Args:
+            fields: What is looked at where that is not the message itself.
+        """
+        self.longest[kind] = len(message)
+        if fields is None:
+            try:
+                fields = _object.decode(message)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                # Its parser passes over what it does not need, broken or not: Bronze will say whether it is.
+                return
+        for name in sorted(fields.keys() - self._known[kind]):
+            if self._new_count[kind] < MOST_NEW_FIELDS:
+                self._known[kind].add(name)
+                self._new_count[kind] += 1
+                self._count(Difference("new_field", kind, name, None, _kind_of(fields[name])), market)
+
+    def refused(self, reason: str, market: str) -> None:
+        """Take note of why a message could not be read, as its dead letter says it; not every reason is a drift."""
+        if difference := difference_of(reason):
+            self._count(difference, market)
+
+    def news(self, now: float) -> Iterator[News]:
+        """Give what is to be told, and count it as told.
+
+        Args:
+            now: Seconds of a clock that only grows.
+        """
+        for difference, count in self.counts.items():
+            told, again_at = self._told.get(difference, (0, now))
+            if count > told and now >= again_at:
+                self._told[difference] = (count, now + RETOLD_AFTER)
+                yield News(difference, self._markets[difference], count - told)
+
+    def _count(self, difference: Difference, market: str) -> None:
+        self._markets.setdefault(difference, market)
+        self.counts[difference] = self.counts.get(difference, 0) + 1
+
+
+def difference_of(reason: str) -> Difference | None:
+    """Read from a dead letter's reason which field has another type; None if that is not why it is one."""
+    found = _DIFFERENCE.fullmatch(reason)
+    if found is None:
+        return None
+    path = re.sub(r"\[\d+\]", "[]", found["path"] or "")
+    if found["missing"]:
+        return Difference(
+            "changed_type", found["type"], ".".join(filter(None, (path, found["missing"]))), "a value", "none"
+        )
+    return Difference("changed_type", found["type"], path or "the whole", found["expected"], found["got"])
+
+
+def _kind_of(raw: msgspec.Raw) -> str:
+    """Name the JSON type of a value."""
+    return _KINDS.get(bytes(raw).lstrip()[:1], "number")
