@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from streaming.gaps import Gap, TradeIds
+from streaming.history import HistoryCursor
 from streaming.progress import Progress, ProgressRecord, Stretch
 
 
@@ -33,11 +34,13 @@ class OwedHistory:
         before_id: All of them have lower ids; None if no id is known yet.
         since: The oldest exchange time that is wanted.
         stretch: Settled when they are acknowledged.
+        cursor: How far an earlier start came with it.
     """
 
     before_id: int | None
     since: datetime
     stretch: Stretch
+    cursor: HistoryCursor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Product:
         key: Which one.
         start: From when it is followed if there is no progress yet.
         stored: The progress published before this start.
+        cursor: How far an earlier start came with the history; counts only without progress.
         work_came: Called when history or a gap is to be fetched.
         hour_closed: Called when the product's progress passes the end of an hour.
     """
@@ -96,6 +100,7 @@ class Product:
         key: ProductKey,
         start: datetime,
         stored: ProgressRecord | None = None,
+        cursor: HistoryCursor | None = None,
         *,
         work_came: Callable[[], None] = lambda: None,
         hour_closed: Callable[[], None] = lambda: None,
@@ -115,6 +120,8 @@ class Product:
         self._histories: deque[OwedHistory] = deque()
         self._gaps: dict[Gap, OwedGap] = {}
         self._work_came = work_came
+        if cursor and not stored:
+            self._go_on_with_history(cursor)
 
     @property
     def last_trade_id(self) -> int | None:
@@ -247,6 +254,16 @@ class Product:
         since = self._progress.closed_through or self._progress.covered_from
         self._progress.seal()
         self._histories.append(OwedHistory(before_id, since, self._progress.owe()))
+        self._work_came()
+
+    def _go_on_with_history(self, cursor: HistoryCursor) -> None:
+        """Owe what an earlier start had not fetched yet; what it took from the feed is a gap like any other."""
+        self._has_asked_for_history = True
+        self._ids.highest = cursor.top - 1
+        history = OwedHistory(cursor.below, self._progress.covered_from, self._progress.owe(), cursor)
+        self._histories.append(history)
+        for first, last in cursor.holes:
+            self.owe_hole(range(first, last + 1), history, looks=0)
         self._work_came()
 
     def _owe_gap(self, gap: Gap) -> None:

@@ -14,6 +14,7 @@ from streaming.backoff import Backoff
 from streaming.delivery import Delivery, Receipts
 from streaming.events import Event, Kind, State
 from streaming.gaps import Gap
+from streaming.history import MOST_HOLES, HistoryCursor
 from streaming.metrics import Metrics
 from streaming.product import OwedGap, OwedHistory, Product
 from streaming.records import Origin, Record
@@ -103,17 +104,24 @@ class Repairer:
                     await self._mend(owed)
 
     async def _fetch(self, owed: OwedHistory) -> None:
-        """Fetch the history from its newest trade back to its start; its holes become gaps."""
+        """Fetch the history from its newest trade back to its start; its holes become gaps.
+
+        How far it is acknowledged is told a page behind: while a page is on its way, the one before arrives in Kafka.
+        """
         product, receipts = self._product, Receipts()
         log.info("history begins", extra={"product": str(product.key), "since": owed.since, "below": owed.before_id})
-        below, looks, watch = owed.before_id, 0, _HistoryWatch(product, owed.since, self._metrics)
+        below, looks, watch = owed.before_id, 0, _HistoryWatch(product, owed, self._metrics)
+        pages = _Pages(product, owed, self._delivery)
         try:
             while page := await self._page(below, limit=self._archive.page_size):
                 if below is None:
                     product.newest_of_history(page[0].trade_id)
+                receipts = Receipts()
                 for trade in page:
                     if below is not None and trade.trade_id < below - 1:
-                        product.owe_hole(range(trade.trade_id + 1, below), owed, looks)
+                        missing = range(trade.trade_id + 1, below)
+                        product.owe_hole(missing, owed, looks)
+                        pages.note_hole(missing)
                     below, looks = trade.trade_id, 1
                     if trade.time < owed.since:
                         break
@@ -121,10 +129,12 @@ class Repairer:
                 watch.take(page)
                 if page[-1].time < owed.since:
                     break
+                await pages.sent(page, receipts)
             else:
                 await self._tell("history", None, None, f"the venue's history begins after {owed.since}")
         except UnknownProductError as error:
             await self._tell("history", "unavailable", None, str(error))
+        await pages.arrived()
         await receipts.all()
         product.ended(owed)
         watch.end()
@@ -223,14 +233,51 @@ class Repairer:
         await self._delivery.send(event.record(datetime.now(UTC)))
 
 
+class _Pages:
+    """Tells how far a history is acknowledged, so that another start can go on there."""
+
+    def __init__(self, product: Product, owed: OwedHistory, delivery: Delivery) -> None:
+        self._product = product
+        self._before_id = owed.before_id
+        self._delivery = delivery
+        self._last = owed.cursor
+        self._holes = list(owed.cursor.holes) if owed.cursor else []
+        self._ahead: tuple[HistoryCursor, Receipts] | None = None
+
+    def note_hole(self, missing: range) -> None:
+        """Take note of ids that the history left out."""
+        self._holes.append((missing.start, missing.stop - 1))
+
+    async def sent(self, page: list[HistoricTrade], receipts: Receipts) -> None:
+        """Take note of a page on its way; wait until the one before has arrived, and tell that."""
+        key, last = self._product.key, self._last
+        top = last.top if last else self._before_id or page[0].trade_id + 1
+        newest = last.newest if last else page[0].time
+        cursor = HistoryCursor(
+            key.venue, key.market, key.product_id, top, page[-1].trade_id, newest, tuple(self._holes)
+        )
+        await self.arrived()
+        self._ahead, self._last = (cursor, receipts), cursor
+
+    async def arrived(self) -> None:
+        """Wait until the last page has arrived, and tell it."""
+        if self._ahead is None:
+            return
+        cursor, receipts = self._ahead
+        await receipts.all()
+        if len(cursor.holes) <= MOST_HOLES:
+            await self._delivery.send(cursor.record(time.time_ns() // 1_000))
+        self._ahead = None
+
+
 class _HistoryWatch:
     """Shows how far the fetching of a history has come: in the log every few seconds, and as a metric."""
 
-    def __init__(self, product: Product, since: datetime, metrics: Metrics) -> None:
+    def __init__(self, product: Product, owed: OwedHistory, metrics: Metrics) -> None:
         self._product = product
-        self._since = since
+        self._since = owed.since
         self._share = metrics.history_share.labels(product.key.venue, product.key.product_id)
-        self._newest: datetime | None = None
+        self._newest = owed.cursor.newest if owed.cursor else None
         self._trades = 0
         self._told_at = time.monotonic()
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from include.contracts.topics import EVENTS, PROGRESS, Topic
+from include.contracts.topics import EVENTS, HISTORY, PROGRESS, Topic
 from streaming.events import DriftEvent
 from streaming.failures import RefusalError
+from streaming.history import HistoryCursor
 from streaming.progress import ProgressRecord
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T", ProgressRecord, HistoryCursor)
 
 
 def read_progress(bootstrap: str, keys: frozenset[str], seconds: float = 60) -> dict[str, ProgressRecord]:
@@ -28,8 +32,16 @@ def read_progress(bootstrap: str, keys: frozenset[str], seconds: float = 60) -> 
     Raises:
         RefusalError: If the broker does not give the topic to its end.
     """
-    newest = {key: value for key, value in records_of(PROGRESS, bootstrap, seconds) if key in keys}
-    return {key: record for key, value in newest.items() if value and (record := _read(key, value))}
+    return _newest(PROGRESS, ProgressRecord, bootstrap, keys, seconds)
+
+
+def read_cursors(bootstrap: str, keys: frozenset[str], seconds: float = 60) -> dict[str, HistoryCursor]:
+    """Return how far the history of each product was fetched, as `read_progress` does. Blocks.
+
+    Raises:
+        RefusalError: If the broker does not give the topic to its end.
+    """
+    return _newest(HISTORY, HistoryCursor, bootstrap, keys, seconds)
 
 
 def read_told_fields(bootstrap: str, venue: str, seconds: float = 60) -> set[tuple[str, str]]:
@@ -90,10 +102,15 @@ def records_of(topic: Topic, bootstrap: str, seconds: float = 60) -> Iterator[tu
     raise RefusalError(f"Kafka at {bootstrap} does not give the topic {topic.name}: see whether the broker is well")
 
 
-def _read(key: str, value: bytes) -> ProgressRecord | None:
-    try:
-        return msgspec.json.decode(value, type=ProgressRecord)
-    except msgspec.MsgspecError as error:
-        # Without it the product is fetched anew from its start, which costs time and loses nothing.
-        log.error("progress cannot be read", extra={"key": key, "reason": str(error)})
-        return None
+def _newest(topic: Topic, kind: type[T], bootstrap: str, keys: frozenset[str], seconds: float) -> dict[str, T]:
+    """Return the newest record of each key."""
+    newest = {key: value for key, value in records_of(topic, bootstrap, seconds) if key in keys}
+    found = {}
+    for key, value in newest.items():
+        try:
+            if key is not None and value:
+                found[key] = msgspec.json.decode(value, type=kind)
+        except msgspec.MsgspecError as error:
+            # Without it the product is fetched anew from its start, which costs time and loses nothing.
+            log.error("where it left off cannot be read", extra={"topic": topic.name, "key": key, "reason": str(error)})
+    return found

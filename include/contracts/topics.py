@@ -142,6 +142,10 @@ EVENTS = Topic(
     "What happened to the feed: gaps and how they ended, reconnects, unprovable times, fields that changed. JSON.",
     "venue/market/product_id", 1, timedelta(days=30), consumer_group="bronze.ingestion_events",
 )  # fmt: skip
+HISTORY = Topic(
+    "ingestion.history", "How far the fetching of each product's history has come: JSON, see streaming/history.py.",
+    "venue/market/product_id", 1, timedelta(days=30), compacted=True,
+)  # fmt: skip
 REPLAYS = Topic(
     "ingestion.replays", "How far the replay of each dead letter has come: JSON, see streaming/replays.py.",
     "the letter's topic/partition/offset", 1, timedelta(days=30), compacted=True,
@@ -159,6 +163,7 @@ TOPICS = (
     COINGECKO_DEAD_LETTERS,
     PROGRESS,
     EVENTS,
+    HISTORY,
     REPLAYS,
 )
 

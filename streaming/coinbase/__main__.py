@@ -13,11 +13,12 @@ from streaming.coinbase.messages import KNOWN_FIELDS
 from streaming.coinbase.rest import ORIGIN, CoinbaseArchive, bury
 from streaming.drift import Drift
 from streaming.failures import RefusalError
+from streaming.history import HistoryCursor
 from streaming.product import Product, ProductKey
 from streaming.progress import ProgressRecord, hour_of
 from streaming.publish import publish_drift, publish_drift_once, publish_once, publish_progress
 from streaming.repair import Repairer
-from streaming.resume import read_progress, read_told_fields
+from streaming.resume import read_cursors, read_progress, read_told_fields
 from streaming.service import DRAIN_SECONDS, run, service
 from streaming.session import open_session
 
@@ -28,6 +29,7 @@ TOPICS = (
     topics.COINBASE_DEAD_LETTERS,
     topics.PROGRESS,
     topics.EVENTS,
+    topics.HISTORY,
 )
 
 
@@ -49,7 +51,8 @@ async def produce(settings: Settings) -> None:
         stored = await asyncio.to_thread(read_progress, settings.kafka.address, keys)
         told = await asyncio.to_thread(read_told_fields, settings.kafka.address, ORIGIN.venue)
         drift = Drift(KNOWN_FIELDS, told)
-        owed = _products(settings, stored, hour_closed.set)
+        cursors = await asyncio.to_thread(read_cursors, settings.kafka.address, keys)
+        owed = _products(settings, stored, cursors, hour_closed.set)
         products = {name: product for name, (product, _) in owed.items()}
         metrics.watch(products.values())
         metrics.watch_drift(drift)
@@ -75,14 +78,19 @@ async def produce(settings: Settings) -> None:
 
 
 def _products(
-    settings: Settings, stored: Mapping[str, ProgressRecord], hour_closed: Callable[[], None]
+    settings: Settings,
+    stored: Mapping[str, ProgressRecord],
+    cursors: Mapping[str, HistoryCursor],
+    hour_closed: Callable[[], None],
 ) -> dict[str, tuple[Product, asyncio.Event]]:
     """Return each product, going on where its progress ends, with the event that says that it is owed something."""
     start = settings.first_hour or hour_of(datetime.now(UTC)) - timedelta(hours=settings.history_hours)
     products = {}
     for name in settings.products:
         key, work_came = _key(name), asyncio.Event()
-        product = Product(key, start, stored.get(str(key)), work_came=work_came.set, hour_closed=hour_closed)
+        product = Product(
+            key, start, stored.get(str(key)), cursors.get(str(key)), work_came=work_came.set, hour_closed=hour_closed
+        )
         products[name] = (product, work_came)
     return products
 

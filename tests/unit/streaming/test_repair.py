@@ -2,11 +2,13 @@ import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from include.contracts.topics import COINBASE_TRADES
 from streaming import repair
 from streaming.backoff import Backoff
+from streaming.history import HistoryCursor
 from streaming.metrics import Metrics
 from streaming.product import Product, ProductKey
 from streaming.progress import ProgressRecord
@@ -31,8 +33,12 @@ class Archive:
     def __init__(self, *ids: range):
         self.ids = [trade_id for part in ids for trade_id in part]
         self.asked = []
+        self.answers = None
+        """After so many it is silent; None if it never is."""
 
     async def trades(self, product_id, *, below, limit):
+        if len(self.asked) == self.answers:
+            await asyncio.Event().wait()
         self.asked.append((below, limit))
         page = [trade_id for trade_id in sorted(self.ids, reverse=True) if below is None or trade_id < below][:limit]
         return [HistoricTrade(trade_id, time_of(trade_id), b"%d" % trade_id) for trade_id in page]
@@ -53,13 +59,14 @@ def _no_waiting(monkeypatch):
 
 
 @asynccontextmanager
-async def repairing(archive, kafka, *, last_trade_id=None):
-    """A product with its repairer at work; it had progress if it knows a last trade."""
+async def repairing(archive, kafka, *, last_trade_id=None, cursor=None):
+    """A product with its repairer at work; it had progress if it knows a last trade, or a history begun."""
     work_came = asyncio.Event()
     stored = last_trade_id and ProgressRecord(
         "coinbase", "spot", "BTC-USD", START, time_of(last_trade_id), last_trade_id
     )
-    product = Product(ProductKey("coinbase", "spot", "BTC-USD"), START, stored or None, work_came=work_came.set)
+    key = ProductKey("coinbase", "spot", "BTC-USD")
+    product = Product(key, START, stored or None, cursor, work_came=work_came.set)
     repairer = Repairer(
         product, archive, kafka, Metrics("coinbase"), Origin("coinbase", "spot"), COINBASE_TRADES, work_came
     )
@@ -90,6 +97,30 @@ async def test_history_is_fetched_back_to_a_trade_older_than_the_start(kafka):
 
     assert sent(kafka) == list(range(99, 59, -1))
     assert kafka.events() == []
+
+
+async def test_a_history_that_was_cut_off_goes_on_where_its_pages_had_arrived(kafka):
+    first, second = Archive(range(0, 85), range(90, 101)), Archive(range(0, 85), range(90, 105))
+    first.answers = 3
+    async with repairing(first, kafka) as product:
+        product.trade(100, time_of(100)).settle()
+        async with asyncio.timeout(5):
+            while len(kafka.values("ingestion.history")) < 2:
+                await asyncio.sleep(0.001)
+        product.trade(101, time_of(101)).settle()
+    cursor = msgspec.json.decode(kafka.values("ingestion.history")[-1], type=HistoryCursor)
+    before = len(kafka.records)
+
+    async with repairing(second, kafka, cursor=cursor) as product:
+        product.trade(104, time_of(104)).settle()
+        await closed(product, 104)
+
+    assert (cursor.top, cursor.below, cursor.holes) == (100, 75, ((85, 89),))
+    assert second.asked[0] == (75, 10)
+    assert sent(kafka)[:25] == [*range(99, 89, -1), *range(84, 69, -1)]
+    again = [int(record.value) for record in kafka.records[before:] if record.topic == "coinbase.raw.trades"]
+    assert sorted(again) == [*range(60, 75), *range(100, 104)]
+    assert {("unavailable", 85, 89), ("repaired", 100, 103)} <= set(states(kafka))
 
 
 async def test_history_is_marked_as_such(kafka):
