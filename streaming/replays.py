@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from include.contracts.topics import REPLAYS, Header
+from include.contracts.topics import REPLAYS, TOPICS, Header
 from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
@@ -231,7 +231,8 @@ class Replayer:
             # An offset that compaction or a transaction took is passed over by the broker.
             found = message.offset() == offset
             position = position if found else -1
-            yield place, Letter(place, key, message.value() or b"", _headers(message)) if found else None
+            headers = _implied(topic) | _headers(message)
+            yield place, Letter(place, key, message.value() or b"", headers) if found else None
 
     def _since(self, marks: Iterable[Mark]) -> dict[tuple[str, int], int]:
         """Return from where on each partition may hold records of letters that were begun."""
@@ -329,6 +330,12 @@ class Replayer:
 def _hours(pieces: Iterable[Piece]) -> tuple[str, ...]:
     times = (piece.time.astimezone(UTC) for piece in pieces if piece.time is not None)
     return tuple(sorted({f"{at:%Y-%m-%dT%H}" for at in times}))
+
+
+def _implied(topic: str) -> dict[str, bytes]:
+    """Return what a record of a topic means by leaving headers out."""
+    [implied] = [of.implied for of in TOPICS if of.name == topic]
+    return {header.value: text.encode() for header, text in implied.items()}
 
 
 def _headers(message: Message) -> dict[str, bytes]:

@@ -30,7 +30,7 @@ MATCH = (
 )
 BYBIT_TRADE = '{"T":1795165201%03d,"s":"BTCUSDT","S":"Buy","v":"1","p":"2","i":"%d","seq":9}'
 BYBIT_FRAME = '{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1795165201000,"data":[%s]}'
-HEADERS = {"source": "ws", "market": "spot", "received_at": "1795165201000000", "frame_index": "0", "reason": "old"}
+HEADERS = {"market": "spot", "received_at": "1795165201000000", "reason": "old"}
 LETTERS = 48
 """Readable letters of each venue; a frame of Bybit's has three trades."""
 CUTS = 6
@@ -59,7 +59,7 @@ def bury(broker: RunningStack, venue: str, *values: str, **headers: str) -> list
     """Put letters into a venue's topic and return their places."""
     kafka, topic = Kafka(broker.settings), f"{venue}.dlq"
     first = kafka.end_offsets(topic)[0]
-    kafka.produce(topic, venue, [value.encode() for value in values], [*(HEADERS | headers | {"venue": venue}).items()])
+    kafka.produce(topic, venue, [value.encode() for value in values], [*(HEADERS | headers).items()])
     return [f"{topic}/0/{first + number}" for number in range(len(values))]
 
 
