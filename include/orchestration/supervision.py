@@ -114,9 +114,9 @@ def tell_drift() -> list[str]:
     context = get_current_context()
     facts = _readings(context["ti"])["drift"]["facts"]
     said = [drift_in_words(drift) for drift in facts.get("drift", ())]
-    for words in said:
-        alerts.warn(context, words)
     if said:
+        # One alert for all: a venue that changes its messages changes more than one field.
+        alerts.warn(context, "; ".join(said))
         drift_was_told(Settings.load(), facts["drift_told_through"])
     return said
 

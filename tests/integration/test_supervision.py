@@ -81,6 +81,27 @@ def test_a_service_that_is_frozen_is_restarted_with_an_alert_and_no_trade_is_los
     wait_for_trades(lake, tape, since, exchange.now())
 
 
+def test_a_person_is_told_of_a_new_field_while_its_trade_is_kept(stack: RunningStack, lake: Lake, chat: Webhook):
+    posts_before = len(chat.posts)
+    Exchange(stack).misbehave({"kind": "new_field", "product": PRODUCT, "field": "liquidity"}, seed=1)
+
+    eventually(
+        lambda: any("match has a new field liquidity" in post["message"] for post in chat.posts[posts_before:]),
+        within=300,
+        what="the alert",
+    )
+    [injected] = Exchange(stack).injected("new_field")
+    [trade_id] = injected["trade_ids"]
+    same_id = And(EqualTo("product_id", PRODUCT), EqualTo("trade_id", str(trade_id)))
+    eventually(
+        lambda: (
+            injected["frame"] in lake.rows("bronze.trades", same_id, columns=["_raw_payload"])["_raw_payload"].to_list()
+        ),
+        within=60,
+        what="the frame as received",
+    )
+
+
 def test_a_paused_producer_stands_still_until_it_is_resumed_and_then_fetches_what_it_missed(
     airflow: Airflow, stack: RunningStack, lake: Lake, tape: Tape
 ):
