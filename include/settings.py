@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     replica: Endpoint = _at(8765)
     producer_metrics: Endpoint = _at(9400)
     bybit_metrics: Endpoint = _at(9401)
+    bronze_metrics: Endpoint = _at(9410)
+    lake_metrics: Endpoint = _at(9411)
+    kafka_jmx: Endpoint = _at(9420)
+    s3_jmx: Endpoint = _at(9421)
+    thrift_jmx: Endpoint = _at(9422)
+    bronze_jmx: Endpoint = _at(9423)
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 

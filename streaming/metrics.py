@@ -90,6 +90,13 @@ class Metrics(Collector):
     def watch(self, products: Iterable[Followed]) -> None:
         """Let Prometheus read the books of the products whenever it asks."""
         self._products = tuple(products)
+        for product in self._products:
+            # A count that first shows as one looks to Prometheus as if it had always been one.
+            for counter in (
+                self.gaps_found, self.ids_missing, self.ids_repaired,
+                self.ids_unavailable, self.gaps_repaired, self.gaps_unavailable,
+            ):  # fmt: skip
+                self.of(counter, product.key.product_id)
 
     def watch_delivery(self, delivered: Callable[[], int], queued: Callable[[], int]) -> None:
         """Let Prometheus read the counts of the delivery whenever it asks."""

@@ -40,6 +40,7 @@ from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
 from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.metrics import WriterMetrics, observed
 from spark_apps.bronze_writer.transforms import dead_letters, readable
 
 log = logging.getLogger("bronze_writer")
@@ -78,11 +79,12 @@ def _sources(table: Table) -> tuple[str, ...]:
     return tuple(topic.name for topic in of_table)
 
 
-class OffsetTeller(StreamingQueryListener):
-    """Tells a query's consumer group each batch that is in the table."""
+class BatchTeller(StreamingQueryListener):
+    """Tells a query's consumer group, and Prometheus, each batch that is in the table."""
 
-    def __init__(self, groups: offsets.GroupOffsets) -> None:
+    def __init__(self, groups: offsets.GroupOffsets, metrics: WriterMetrics) -> None:
         self._groups = groups
+        self._metrics = metrics
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 (Spark's name)
         """Say which query this is: its id is in the snapshots that it writes."""
@@ -93,6 +95,7 @@ class OffsetTeller(StreamingQueryListener):
         batch = event.progress
         [source] = batch.sources
         self._groups.tell(str(batch.name), offsets.from_json(source.endOffset))
+        self._metrics.take(batch)
         log.info(
             "batch committed",
             extra={
@@ -161,10 +164,13 @@ class Stopper:
 class Writer:
     """Starts the queries of one Spark application."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int]) -> None:
+    def __init__(
+        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], metrics: WriterMetrics
+    ) -> None:
         self._spark = spark
         self._settings = settings
         self._partitions = partitions
+        self._metrics = metrics
 
     def checkpoint(self, table: Table) -> Path:
         """Return the folder where Spark keeps how far the table's query is."""
@@ -177,6 +183,8 @@ class Writer:
         if feed.table is bronze.DEAD_LETTERS:
             return self._query(feed, dead_letters(kafka)).foreachBatch(self._append_letters).start()
         rows = readable(kafka, feed.table)
+        if feed.table is bronze.TRADES:
+            rows = observed(rows)
         # The rows' columns are required by the contract, which `readable` has seen to, but Spark cannot know it.
         return self._query(feed, rows).format("iceberg").option("check-nullability", "false").toTable(name)
 
@@ -231,12 +239,14 @@ class Writer:
         """
         letters.persist()
         try:
-            since = letters.agg(F.min("_ingested_at").alias("since")).collect()[0]["since"]
+            [first] = letters.agg(F.min("_ingested_at").alias("since"), F.count("*").alias("count")).collect()
+            since = first["since"]
             if since is None:
                 return
             name = self._name(bronze.DEAD_LETTERS)
             there = self._spark.table(name).where(F.col("_ingested_at") >= F.lit(since)).select(*bronze.OFFSET)
             letters.join(there, list(bronze.OFFSET), "left_anti").writeTo(name).append()
+            self._metrics.dead_letters.inc(first["count"])
         finally:
             letters.unpersist()
 
@@ -262,12 +272,14 @@ def run(settings: Settings) -> int:
     """Keep the queries running until one fails or the process is told to stop; return the exit code."""
     admin = AdminClient({"bootstrap.servers": settings.kafka.address})
     partitions = partition_counts(admin)
+    metrics = WriterMetrics()
+    metrics.serve(settings.bronze_metrics)
     spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
     groups = offsets.GroupOffsets(admin)
-    teller = OffsetTeller(groups)
+    teller = BatchTeller(groups, metrics)
     spark.streams.addListener(teller)
     stopper = Stopper(spark)
-    writer = Writer(spark, settings, partitions)
+    writer = Writer(spark, settings, partitions, metrics)
     try:
         for feed in feeds(settings):
             reached = offsets.of_checkpoint(writer.checkpoint(feed.table))
@@ -297,7 +309,7 @@ def main() -> int:
     try:
         with Lease(settings.state_dir, "bronze-writer"):
             return run(settings)
-    except (LeaseTakenError, LookupError, KafkaException, PySparkException, Py4JError, ConnectionError) as failure:
+    except (LeaseTakenError, LookupError, KafkaException, PySparkException, Py4JError, OSError) as failure:
         log.error("the Bronze writer cannot run", extra={"reason": str(failure)})
         return 1
 
