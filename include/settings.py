@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     s3_jmx: Endpoint = _at(9421)
     thrift_jmx: Endpoint = _at(9422)
     bronze_jmx: Endpoint = _at(9423)
+    trino_jmx: Endpoint = _at(9424)
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 

@@ -47,7 +47,7 @@ def of_profile(layout: Layout) -> list[Service]:
     """List the services of the chosen profile."""
     if layout.settings.profile == "minimal":
         return minimal(layout)
-    return [standard.watched(layout, service) for service in minimal(layout)] + standard.services(layout)
+    return [standard.watched(layout, service) for service in minimal(layout) + standard.services(layout)]
 
 
 def minimal(layout: Layout) -> list[Service]:

@@ -68,8 +68,9 @@ AGENTS: Mapping[str, Agent] = {
     "s3": Agent("s3_jmx"),
     "thrift": Agent("thrift_jmx"),
     "bronze-writer": Agent("bronze_jmx"),
+    "trino": Agent("trino_jmx"),
 }
-"""Service → its agent; Nessie and Trino tell of themselves."""
+"""Service → its agent. Nessie tells of itself. Trino could too, a megabyte each time."""
 
 
 def bring(settings: Settings, progress: Progress) -> None:
@@ -151,16 +152,23 @@ def watched(layout: Layout, service: Service) -> Service:
     agent = AGENTS.get(service.name)
     if agent is None:
         return service
+    option = agent_option(layout, agent)
     endpoint: Endpoint = getattr(layout.settings, agent.endpoint)
-    (jar,) = JMX.files(layout.settings.tools_dir)
-    option = f"-javaagent:{jar}={endpoint.address}:{layout.conf('jmx') / agent.conf}"
     seen = replace(service, reads=(*service.reads, "jmx"), ports=(*service.ports, endpoint))
     if "spark" in service.reads:
         # Read by the process that becomes Spark, and not by the one that only composes its command.
         options = f"{service.environment.get(SPARK_OPTIONS, '')} {option}".strip()
         return replace(seen, environment={**service.environment, SPARK_OPTIONS: options})
     binary, *words = service.command
-    return replace(seen, command=(binary, option, *words))
+    through_launcher = ("-J",) if service.name == "trino" else ()
+    return replace(seen, command=(binary, *through_launcher, option, *words))
+
+
+def agent_option(layout: Layout, agent: Agent) -> str:
+    """Return the option of Java that loads an agent."""
+    (jar,) = JMX.files(layout.settings.tools_dir)
+    address = getattr(layout.settings, agent.endpoint).address
+    return f"-javaagent:{jar}={address}:{layout.conf('jmx') / agent.conf}"
 
 
 def trino(layout: Layout) -> Service:
@@ -249,7 +257,6 @@ def template_values(settings: Settings) -> dict[str, str]:
         "BRONZE_METRICS": settings.bronze_metrics.address,
         "LAKE_METRICS": settings.lake_metrics.address,
         "NESSIE_MANAGEMENT": settings.nessie_management.address,
-        "TRINO": settings.trino.address,
     } | {name.upper(): address for name, address in agents.items()}
 
 

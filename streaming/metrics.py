@@ -32,8 +32,8 @@ class Metrics(Collector):
         self._products: tuple[Followed, ...] = ()
         self._delivered: Callable[[], int] = lambda: 0
         self._queued: Callable[[], int] = lambda: 0
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
         self.connected = self._gauge("connected", "How many connections to the venue are open.").labels(venue)
         self.reconnects = self._counter("reconnects", "Connections lost, or not made.").labels(venue)
         self.dead_letters = self._counter("dead_letters", "Frames that could not be read.").labels(venue)
@@ -117,7 +117,7 @@ class Metrics(Collector):
             RefusalError: If the port is taken.
         """
         try:
-            start_http_server(at.port, addr=at.host, registry=self._registry)
+            start_http_server(at.port, addr=at.host, registry=self.registry)
         except OSError as error:
             raise RefusalError(
                 f"metrics cannot be served at {at.address} ({error.strerror}): "
@@ -125,12 +125,12 @@ class Metrics(Collector):
             ) from error
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(f"ingestion_{name}", meaning, ("venue", *labels), registry=self._registry)
+        return Counter(f"ingestion_{name}", meaning, ("venue", *labels), registry=self.registry)
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(f"ingestion_{name}", meaning, ("venue", *labels), registry=self._registry)
+        return Gauge(f"ingestion_{name}", meaning, ("venue", *labels), registry=self.registry)
 
     def _histogram(self, name: str, meaning: str) -> Histogram:
         return Histogram(
-            f"ingestion_{name}", meaning, ("venue",), registry=self._registry, buckets=LATENCY_BUCKETS
+            f"ingestion_{name}", meaning, ("venue",), registry=self.registry, buckets=LATENCY_BUCKETS
         ).labels(self._venue)

@@ -43,6 +43,8 @@ def registry_of(parts: list[Watch], tallies: Tallies) -> CollectorRegistry:
 def main() -> int:
     """Serve until a signal comes; return the exit code."""
     log_as_json()
+    # It tells of each question to Nessie.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.load()
     at = settings.lake_metrics
     parts, tallies, stop = watches(settings), Tallies(), threading.Event()

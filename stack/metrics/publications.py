@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -49,10 +49,31 @@ class Publications:
         is_first = self._seen is None
         with Nessie(self._api) as nessie:
             news = list(self._news(nessie))
-        for commit in reversed(news):
-            self._take(commit, is_counted=not is_first)
+        self.take(reversed(news), is_counted=not is_first)
         if news:
             self._seen = news[0].hash
+        return self.tell()
+
+    def take(self, commits: Iterable[Commit], *, is_counted: bool) -> None:
+        """Take note of commits, oldest first.
+
+        Args:
+            is_counted: Whether their delays count; those of before this service began were counted by the one before.
+        """
+        for commit in commits:
+            published = BRANCH.fullmatch(commit.properties.get("branch", ""))
+            if published is None:
+                continue
+            end = Hour.of_key(published["hour"]).end
+            if self._through is not None and end <= self._through:
+                continue
+            self._through = end
+            self._newest_seconds = (commit.committed_at - end).total_seconds()
+            if is_counted:
+                self._seconds.observe(self._newest_seconds)
+
+    def tell(self) -> Sequence[Metric]:
+        """Give Prometheus what is known."""
         through = GaugeMetricFamily("gold_published_through_seconds", "The end of the newest hour that is published.")
         newest = GaugeMetricFamily(
             "gold_newest_publish_seconds", "From the end of that hour to its publication: trade to Gold at the least."
@@ -73,15 +94,3 @@ class Publications:
 
     def _is_old(self, commit: Commit) -> bool:
         return commit.committed_at < datetime.now(UTC) - FIRST_LOOK
-
-    def _take(self, commit: Commit, *, is_counted: bool) -> None:
-        published = BRANCH.fullmatch(commit.properties.get("branch", ""))
-        if published is None:
-            return
-        end = Hour.of_key(published["hour"]).end
-        if self._through is not None and end <= self._through:
-            return
-        self._through = end
-        self._newest_seconds = (commit.committed_at - end).total_seconds()
-        if is_counted:
-            self._seconds.observe(self._newest_seconds)
