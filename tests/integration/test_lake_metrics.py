@@ -106,6 +106,8 @@ def by_labels(samples: list[Any]) -> Told:
 
 def test_the_backlog_is_what_is_not_committed_and_as_old_as_its_oldest_record(settings, processes):
     initialise.create_topics(settings)
+    # Once it can be read, the new partitions have their leaders.
+    wait_for(lambda: read(f"{settings.lake_metrics.url}/metrics")["lake_source_up", "kafka"])
     admin = AdminClient({"bootstrap.servers": settings.kafka.address})
     producer = Producer({"bootstrap.servers": settings.kafka.address})
     now = time.time()
@@ -148,6 +150,7 @@ def test_publications_are_read_from_the_catalogs_history(settings, processes):
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     publications = Publications(settings.nessie_api, settings.branch)
     with Nessie(settings.nessie_api) as nessie:
+        nessie.put_namespace(nessie.get("main"), "first", {}, message="what the branches have in common")
         publish(nessie, hour)
         publications.read()
         publish(nessie, hour + timedelta(hours=1))
