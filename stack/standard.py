@@ -267,13 +267,13 @@ def prometheus_binary(name: str, tools_dir: Path) -> Path | None:
     return Path(found) if found else brought if brought.exists() else None
 
 
-def bring_prometheus(tools_dir: Path) -> None:
-    """Bring Prometheus and promtool as Debian packs them, unless they are there; nothing is installed.
+def bring_prometheus(tools_dir: Path, wanted: str = "prometheus") -> None:
+    """Bring Prometheus and promtool as Debian packs them, unless the wanted one is there; nothing is installed.
 
     Raises:
         StackError: If they cannot be had; it says what to install by hand.
     """
-    if all(prometheus_binary(name, tools_dir) for name in ("prometheus", "promtool")):
+    if prometheus_binary(wanted, tools_dir):
         return
     beside = tools_dir / ".prometheus.incoming"
     shutil.rmtree(beside, ignore_errors=True)
@@ -290,8 +290,9 @@ def bring_prometheus(tools_dir: Path) -> None:
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         raise StackError(
-            f"Prometheus is not on this machine and Debian's package of it cannot be had "
+            f"{wanted} is not on this machine and Debian's package of it cannot be had "
             f"({said.strip().splitlines()[-1]}): install Prometheus with promtool, or use PROFILE=minimal."
         ) from error
+    shutil.rmtree(tools_dir / "prometheus", ignore_errors=True)
     (beside / "root").replace(tools_dir / "prometheus")
     shutil.rmtree(beside)

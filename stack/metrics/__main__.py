@@ -26,9 +26,9 @@ log = logging.getLogger("stack.metrics")
 def watches(settings: Settings) -> list[Watch]:
     """List what is looked at again and again, and how often."""
     return [
-        Watch("kafka", lambda: Backlog(settings.kafka), every=15),
-        Watch("nessie", lambda: Publications(settings.nessie_api, settings.branch), every=15),
-        Watch("store", lambda: Store(settings.state_dir / "data" / "s3", settings.bucket), every=60),
+        Watch("kafka", Backlog(settings.kafka), every=15),
+        Watch("nessie", Publications(settings.nessie_api, settings.branch), every=15),
+        Watch("store", Store(settings.state_dir / "data" / "s3", settings.bucket), every=60),
     ]
 
 

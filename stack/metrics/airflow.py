@@ -79,7 +79,7 @@ class Tallies(Collector):
         self._heartbeats = 0
         self._tasks: defaultdict[Labels, _Durations] = defaultdict(_Durations)
         # A count that first shows as one looks to Prometheus as if it had always been one.
-        self._runs = defaultdict(
+        self._runs: defaultdict[Labels, _Durations] = defaultdict(
             _Durations, {("trades_hourly", state): _Durations() for state in ("success", "failed")}
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """What can be looked at; it may remember what it saw before. Blocking, from one thread."""
+    """What can be looked at, also after it could not be; it may remember what it saw before. Blocking, one thread."""
 
     def read(self) -> Sequence[Metric]:
         """Look now. Whatever goes wrong may be raised."""
@@ -26,14 +26,13 @@ class Watch(Collector):
     What cannot be read is not told, rather than told as it once was; `lake_source_up` says so.
 
     Args:
-        name: What Prometheus calls it.
-        open: Makes the source; done again after a failure.
+        name: What Prometheus calls the source.
         every: Seconds between two looks.
     """
 
-    def __init__(self, name: str, open: Callable[[], Source], *, every: float) -> None:
+    def __init__(self, name: str, source: Source, *, every: float) -> None:
         self.name = name
-        self._open = open
+        self._source = source
         self._every = every
         self._told: Sequence[Metric] | None = None
         self._stop = threading.Event()
@@ -60,13 +59,16 @@ class Watch(Collector):
         return (up, *(told or ()))
 
     def _run(self) -> None:
-        source: Source | None = None
+        was_well = True
         while not self._stop.is_set():
             try:
-                source = source or self._open()
-                self._told = source.read()
+                self._told = self._source.read()
             except Exception as error:
-                if self._told is not None or source is None:
+                self._told = None
+                if was_well:
                     log.warning("%s cannot be read: %s", self.name, error)
-                source, self._told = None, None
+            else:
+                if not was_well:
+                    log.info("%s can be read again", self.name)
+            was_well = self._told is not None
             self._stop.wait(self._every)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -254,6 +255,19 @@ def test_no_alert_is_about_something_that_nobody_tells(settings, processes):
     dead = {rule["alert"]: named_in(rule["expr"]) - told for rule in rules if named_in(rule["expr"]) - told}
     assert dead == {}
     assert all(named_in(rule["expr"]) for rule in rules)
+
+
+def test_prometheus_can_be_brought_to_a_machine_that_has_none(tmp_path, monkeypatch):
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name.startswith("prom") else which(name))
+
+    standard.bring_prometheus(tmp_path)
+
+    for name in ("prometheus", "promtool"):
+        brought = standard.prometheus_binary(name, tmp_path)
+        assert brought is not None
+        done = subprocess.run([brought, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(name)
 
 
 def test_the_service_ends_when_it_is_told_to(settings, processes):

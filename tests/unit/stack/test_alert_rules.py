@@ -20,7 +20,7 @@ ALERTS = [
 @pytest.fixture(scope="session")
 def promtool() -> Path:
     tools = Settings.load().tools_dir
-    standard.bring_prometheus(tools)
+    standard.bring_prometheus(tools, "promtool")
     found = standard.prometheus_binary("promtool", tools)
     assert found is not None
     return found
