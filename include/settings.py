@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     producer_metrics: Endpoint = _at(9400)
     bybit_metrics: Endpoint = _at(9401)
     bronze_metrics: Endpoint = _at(9410)
-    lake_metrics: Endpoint = _at(9411)
+    metrics: Endpoint = _at(9411)
     kafka_jmx: Endpoint = _at(9420)
     s3_jmx: Endpoint = _at(9421)
     thrift_jmx: Endpoint = _at(9422)

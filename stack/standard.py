@@ -215,7 +215,7 @@ def answers(endpoint: Endpoint, query: str) -> bool:
 
 def metrics(layout: Layout) -> Service:
     """What no other service tells: the store, the backlog in Kafka, publications, Airflow's tasks."""
-    endpoint = layout.settings.lake_metrics
+    endpoint = layout.settings.metrics
     return Service(
         "metrics",
         "the lake's own metrics, and Airflow's",
@@ -255,7 +255,7 @@ def template_values(settings: Settings) -> dict[str, str]:
         "PROMETHEUS_RULES": str(RULES / "*.yml"),
         "PROMETHEUS_RULES_DIGEST": digest[:16],
         "BRONZE_METRICS": settings.bronze_metrics.address,
-        "LAKE_METRICS": settings.lake_metrics.address,
+        "METRICS": settings.metrics.address,
         "NESSIE_MANAGEMENT": settings.nessie_management.address,
     } | {name.upper(): address for name, address in agents.items()}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier
 
-from include.delivery import Severity, deliver
+from include.alerting import Severity, deliver
 from include.orchestration.turn import FAILED
 from include.settings import Settings
 

@@ -46,7 +46,7 @@ def main() -> int:
     # It tells of each question to Nessie.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.load()
-    at = settings.lake_metrics
+    at = settings.metrics
     parts, tallies, stop = watches(settings), Tallies(), threading.Event()
     posts = {"/v1/metrics": tallies.take, "/api/v2/alerts": Messenger(settings).take}
 
@@ -65,7 +65,7 @@ def main() -> int:
     except OSError as error:
         log.error(
             "metrics cannot be served at %s (%s): stop what listens there, or set %s to a free port",
-            at.address, error.strerror, "LAKE_LAKE_METRICS__PORT",
+            at.address, error.strerror, "LAKE_METRICS__PORT",
         )  # fmt: skip
         return 1
     return 0

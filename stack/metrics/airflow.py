@@ -43,7 +43,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__METRICS__OTEL_ON": "True",
         "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",
         "AIRFLOW__METRICS__METRICS_ALLOW_LIST": ",".join(f"^{name}" for name in ALLOWED),
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{settings.lake_metrics.url}/v1/metrics",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{settings.metrics.url}/v1/metrics",
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "DELTA",
         # A task waits so long at its end if this service does not answer.
         "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "2",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from include.delivery import Severity, deliver
+from include.alerting import Severity, deliver
 from include.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -108,7 +108,7 @@ def by_labels(samples: list[Any]) -> Told:
 def test_the_backlog_is_what_is_not_committed_and_as_old_as_its_oldest_record(settings, processes):
     initialise.create_topics(settings)
     # Once it can be read, the new partitions have their leaders.
-    wait_for(lambda: read(f"{settings.lake_metrics.url}/metrics")["lake_source_up", "kafka"])
+    wait_for(lambda: read(f"{settings.metrics.url}/metrics")["lake_source_up", "kafka"])
     admin = AdminClient({"bootstrap.servers": settings.kafka.address})
     producer = Producer({"bootstrap.servers": settings.kafka.address})
     now = time.time()
@@ -199,7 +199,7 @@ def test_prometheus_reads_all_that_runs_and_knows_the_rules_and_whom_to_tell(set
     assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
     assert {group["name"] for group in groups} == {"stream", "lake"}
     receivers = ask(settings, "alertmanagers")["activeAlertmanagers"]
-    assert [receiver["url"] for receiver in receivers] == [f"{settings.lake_metrics.url}/api/v2/alerts"]
+    assert [receiver["url"] for receiver in receivers] == [f"{settings.metrics.url}/api/v2/alerts"]
 
 
 def test_an_alert_that_prometheus_would_tell_reaches_the_alerts_file(settings, processes):
@@ -210,7 +210,7 @@ def test_an_alert_that_prometheus_would_tell_reaches_the_alerts_file(settings, p
         "endsAt": (datetime.now(UTC) + timedelta(minutes=4)).isoformat(),
     }
 
-    httpx.post(f"{settings.lake_metrics.url}/api/v2/alerts", json=[alert]).raise_for_status()
+    httpx.post(f"{settings.metrics.url}/api/v2/alerts", json=[alert]).raise_for_status()
 
     [line] = (json.loads(line) for line in settings.alerts_file.read_text().splitlines())
     assert (line["alert"], line["summary"]) == ("FeedStalled", "silence")
@@ -238,7 +238,7 @@ def told_names(text: str) -> set[str]:
 
 def test_no_alert_is_about_something_that_nobody_tells(settings, processes):
     for name in ("kafka", "nessie", "store"):
-        wait_for(lambda name=name: read(f"{settings.lake_metrics.url}/metrics")["lake_source_up", name])
+        wait_for(lambda name=name: read(f"{settings.metrics.url}/metrics")["lake_source_up", name])
     rules = [
         rule
         for path in standard.RULES.glob("*.yml")
@@ -249,7 +249,7 @@ def test_no_alert_is_about_something_that_nobody_tells(settings, processes):
     producer, writer = Metrics("coinbase"), WriterMetrics()
     told = {"up"} | told_names(generate_latest(producer.registry).decode())
     told |= told_names(generate_latest(writer.registry).decode())
-    told |= told_names(httpx.get(f"{settings.lake_metrics.url}/metrics").text)
+    told |= told_names(httpx.get(f"{settings.metrics.url}/metrics").text)
     told |= told_names(httpx.get(f"{settings.kafka_jmx.url}/metrics").text)
 
     dead = {rule["alert"]: named_in(rule["expr"]) - told for rule in rules if named_in(rule["expr"]) - told}

@@ -105,7 +105,7 @@ def test_prometheus_reads_every_service_that_tells_something(layout):
         (settings.producer_metrics.address, "producer-coinbase"),
         (settings.bybit_metrics.address, "producer-bybit"),
         (settings.bronze_metrics.address, "bronze-writer"),
-        (settings.lake_metrics.address, "metrics"),
+        (settings.metrics.address, "metrics"),
         (settings.nessie_management.address, "nessie"),
         (settings.prometheus.address, "prometheus"),
     }

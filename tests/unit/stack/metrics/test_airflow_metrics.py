@@ -34,13 +34,13 @@ TASK = """
 
 @pytest.fixture(scope="module")
 def at() -> Endpoint:
-    return Endpoint(port=free_ports()["lake_metrics"])
+    return Endpoint(port=free_ports()["metrics"])
 
 
 @pytest.fixture(scope="module")
 def told(at: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], float]:
     """What Prometheus reads after three attempts of a task, of which two succeed."""
-    settings, tallies, registry = Settings(lake_metrics=at), Tallies(), CollectorRegistry()
+    settings, tallies, registry = Settings(metrics=at), Tallies(), CollectorRegistry()
     registry.register(tallies)
     home = {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")), "PYTHONPATH": str(CHECKOUT)}
     with serving(at, registry, {"/v1/metrics": tallies.take}):
