@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from stack.metrics.backlog import Backlog
 from stack.metrics.publications import Publications
 from streaming.metrics import Metrics
 from tests.drivers.running_stack import free_ports
+from tests.drivers.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -40,15 +41,6 @@ NAMES = ("kafka", "nessie", "s3", "metrics", "prometheus")
 PATIENCE_S = 120
 TRADES, EVENTS = topics.COINBASE_TRADES, topics.EVENTS
 Told = dict[tuple[str, ...], float]
-
-
-def wait_for(what: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
-    """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.5)
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +70,7 @@ def processes(settings: Settings) -> Iterator[dict[str, subprocess.Popen[bytes]]
                 environment = {**os.environ, **environment_of(layout, settings), **part.environment}
                 running[part.name] = subprocess.Popen(part.command, env=environment, stdout=log, stderr=log)
         for name in NAMES:
-            wait_for(parts[name].ready)
+            eventually(parts[name].ready, within=PATIENCE_S, what=f"{name} to be ready")
         yield running
     finally:
         for process in running.values():
@@ -105,10 +97,17 @@ def by_labels(samples: list[Any]) -> Told:
     return {(each.name, *(value for _, value in sorted(each.labels.items()))): each.value for each in samples}
 
 
+def wait_for_source(settings: Settings, name: str) -> None:
+    def is_up() -> float:
+        return read(f"{settings.metrics.url}/metrics")["lake_source_up", name]
+
+    eventually(is_up, within=PATIENCE_S, what=f"the service to read {name}")
+
+
 def test_the_backlog_is_what_is_not_committed_and_as_old_as_its_oldest_record(settings, processes):
     initialise.create_topics(settings)
     # Once it can be read, the new partitions have their leaders.
-    wait_for(lambda: read(f"{settings.metrics.url}/metrics")["lake_source_up", "kafka"])
+    wait_for_source(settings, "kafka")
     admin = AdminClient({"bootstrap.servers": settings.kafka.address})
     producer = Producer({"bootstrap.servers": settings.kafka.address})
     now = time.time()
@@ -194,7 +193,7 @@ def test_prometheus_reads_all_that_runs_and_knows_the_rules_and_whom_to_tell(set
         targets = ask(settings, "targets")["activeTargets"]
         return {target["labels"]["service"] for target in targets if target["health"] == "up"}
 
-    wait_for(lambda: up() >= set(NAMES), 60)
+    eventually(lambda: up() >= set(NAMES), within=60, what="Prometheus to reach all")
     groups = ask(settings, "rules")["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
     assert {group["name"] for group in groups} == {"stream", "lake"}
@@ -238,7 +237,7 @@ def told_names(text: str) -> set[str]:
 
 def test_no_alert_is_about_something_that_nobody_tells(settings, processes):
     for name in ("kafka", "nessie", "store"):
-        wait_for(lambda name=name: read(f"{settings.metrics.url}/metrics")["lake_source_up", name])
+        wait_for_source(settings, name)
     rules = [
         rule
         for path in standard.RULES.glob("*.yml")
