@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     producer_metrics: Endpoint = _at(9400)
     bybit_metrics: Endpoint = _at(9401)
     coingecko_metrics: Endpoint = _at(9402)
+    bronze_metrics: Endpoint = _at(9410)
+    metrics: Endpoint = _at(9411)
+    kafka_jmx: Endpoint = _at(9420)
+    s3_jmx: Endpoint = _at(9421)
+    thrift_jmx: Endpoint = _at(9422)
+    bronze_jmx: Endpoint = _at(9423)
+    trino_jmx: Endpoint = _at(9424)
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 

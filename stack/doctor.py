@@ -14,7 +14,7 @@ import psutil
 from confluent_kafka import KafkaException
 
 from include.settings import Settings
-from stack import first_start, jars, java, kafka_view, lifecycle, preflight, status
+from stack import first_start, jars, java, kafka_view, lifecycle, preflight, standard, status
 from stack.failures import StackError
 from stack.service import Service
 from stack.supervisor import Supervisor, processes_of
@@ -99,7 +99,7 @@ def tools(settings: Settings) -> list[Finding]:
             findings.append(Finding(what, f"missing, for {user}", "Run `python -m stack tools`.", is_fault=True))
         else:
             findings.append(Finding(what, str(found.home)))
-    for jar_set in jars.MINIMAL:
+    for jar_set in (*jars.MINIMAL, *((standard.JMX,) if settings.profile == "standard" else ())):
         try:
             wrong = jars.faults(jar_set, settings.tools_dir, thorough=True)
         except StackError as fault:

@@ -13,7 +13,9 @@ from include.settings import CHECKOUT, Settings
 from stack import jars
 from stack.java import Java
 
-FOREIGN = ("AIRFLOW_", "SPARK_", "PYSPARK_", "PYTHON", "JAVA_", "DBT_", "SUPERVISOR_", "CLASSPATH", "VIRTUAL_ENV")
+FOREIGN = (
+    "AIRFLOW_", "SPARK_", "PYSPARK_", "PYTHON", "JAVA_", "DBT_", "OTEL_", "SUPERVISOR_", "CLASSPATH", "VIRTUAL_ENV",
+)  # fmt: skip
 """Beginnings of variables of the user's shell that would change what a service does."""
 
 

@@ -56,8 +56,6 @@ def bring_tools(settings: Settings, tell: Tell) -> None:
                 standard.bring(settings, progress)
         if count:
             tell(f"{count} Java archives downloaded and verified")
-        if settings.profile == "standard" and standard.prometheus_binary() is None:
-            tell("Prometheus is not on this machine and is left out; Debian's package `prometheus` brings it")
         on_machine = java.installed(java.candidates(os.environ))
         for version in (java.SPARK, java.SERVERS):
             java.bring(version, settings.tools_dir, on_machine)
@@ -186,7 +184,7 @@ def _shift(settings: Settings, span: Span, now: datetime) -> int:
 
 def render_all(layout: Layout, all_services: Iterable[Service]) -> dict[str, str]:
     """Write the configuration of all services and return, for each, a hash of all that it reads."""
-    values = layout.template_values()
+    values = layout.template_values() | standard.template_values(layout.settings)
     hashes = {"settings": first_start.digest(layout.state)}
     for folder, names in services.templates(layout.settings).items():
         hashes[folder] = render(CHECKOUT / "stack" / folder, names, values, layout.conf(folder))

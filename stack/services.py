@@ -13,6 +13,7 @@ from include.settings import CHECKOUT, Endpoint, Settings
 from stack import console, database, jars, java, probes, standard
 from stack.failures import StackError
 from stack.layout import Layout, revealed
+from stack.metrics import airflow as airflow_metrics
 from stack.service import Service
 
 SMALL_JVM = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:ReservedCodeCacheSize=64m", "-Xss512k")
@@ -45,7 +46,9 @@ def templates(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def of_profile(layout: Layout) -> list[Service]:
     """List the services of the chosen profile."""
-    return minimal(layout) + (standard.services(layout) if layout.settings.profile == "standard" else [])
+    if layout.settings.profile == "minimal":
+        return minimal(layout)
+    return [standard.watched(layout, service) for service in minimal(layout) + standard.services(layout)]
 
 
 def minimal(layout: Layout) -> list[Service]:
@@ -212,7 +215,7 @@ def bronze_writer(layout: Layout) -> Service:
         probes.http(f"{endpoint.url}/api/v1/version"),
         after=("tables", "topics"),
         reads=("spark", "settings"),
-        ports=(endpoint,),
+        ports=(endpoint, layout.settings.bronze_metrics),
         stop_seconds=60,
     )  # fmt: skip
 
@@ -265,6 +268,8 @@ def _producer(layout: Layout, venue: str, purpose: str, endpoint: Endpoint) -> S
 def airflow(layout: Layout) -> list[Service]:
     """Airflow's four processes."""
     settings, environment = layout.settings, console.environment(layout)
+    if settings.profile == "standard":
+        environment |= airflow_metrics.environment(settings)
 
     def process(
         name: str,

@@ -1,19 +1,28 @@
-"""What the standard profile adds: Trino, on a Java runtime of the machine or one brought for it, and Prometheus."""
+"""What the standard profile adds: Trino, on a Java runtime of the machine or one brought for it, and the metrics.
+
+Prometheus keeps them and judges them by `prometheus/rules`; the service `metrics` tells what no other one can; an agent
+in each Java process tells of that.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cjdk
 from rich.progress import Progress
 
 from include.contracts.bronze import TRADES
-from include.settings import Endpoint, Settings
+from include.settings import CHECKOUT, Endpoint, Settings
 from stack import jars, java, probes
 from stack.failures import StackError
 from stack.jars import JarSet
@@ -22,6 +31,7 @@ from stack.layout import Layout
 from stack.service import Service
 
 TRINO = JarSet("trino", jars.STACK / "trino")
+JMX = JarSet("jmx", jars.STACK / "jmx")
 PLUGINS = ("iceberg", "tpch")
 """Of Trino's plugins, those that are kept: all of them are two gigabytes."""
 VECTOR_MODULE = "jdk.incubator.vector"
@@ -29,18 +39,48 @@ VECTOR_MODULE = "jdk.incubator.vector"
 BROUGHT = "25"
 """The Java version that is brought if the machine has none that Trino can use."""
 
+RULES = CHECKOUT / "stack" / "prometheus" / "rules"
+"""Not a template: what its alerts say has `$`s of its own."""
+SPARK_OPTIONS = "SPARK_SUBMIT_OPTS"
+
 TEMPLATES = {
     "trino": ("config.properties", "node.properties", "log.properties", "jvm.config", "catalog/lake.properties"),
     "prometheus": ("prometheus.yml",),
+    "jmx": ("jvm.yml", "kafka.yml"),
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What tells Prometheus of a Java process from within.
+
+    Args:
+        endpoint: The setting that says where.
+        conf: What it tells besides memory, collections and threads.
+    """
+
+    endpoint: str
+    conf: str = "jvm.yml"
+
+
+AGENTS: Mapping[str, Agent] = {
+    "kafka": Agent("kafka_jmx", "kafka.yml"),
+    "s3": Agent("s3_jmx"),
+    "thrift": Agent("thrift_jmx"),
+    "bronze-writer": Agent("bronze_jmx"),
+    "trino": Agent("trino_jmx"),
+}
+"""Service → its agent. Nessie tells of itself. Trino could too, a megabyte each time."""
+
+
 def bring(settings: Settings, progress: Progress) -> None:
-    """Bring Trino and the Java runtime that it needs; costs nothing when they are there.
+    """Bring Trino, the Java runtime that it needs, and what the metrics need; costs nothing when they are there.
 
     Raises:
         StackError: If one of them cannot be had; it says what to install by hand.
     """
+    jars.fetch((JMX,), settings.tools_dir, progress)
+    bring_prometheus(settings.tools_dir)
     if trino_java(settings.tools_dir) is None:
         _bring_java(settings.tools_dir)
     home = trino_home(settings.tools_dir)
@@ -104,7 +144,31 @@ def _bring_java(tools_dir: Path) -> None:
 
 def services(layout: Layout) -> list[Service]:
     """List what the standard profile adds to the minimal one."""
-    return [trino(layout), *([prometheus(layout)] if prometheus_binary() else [])]
+    return [trino(layout), metrics(layout), prometheus(layout)]
+
+
+def watched(layout: Layout, service: Service) -> Service:
+    """Give a Java service its agent; others stay as they are."""
+    agent = AGENTS.get(service.name)
+    if agent is None:
+        return service
+    option = agent_option(layout, agent)
+    endpoint: Endpoint = getattr(layout.settings, agent.endpoint)
+    seen = replace(service, reads=(*service.reads, "jmx"), ports=(*service.ports, endpoint))
+    if "spark" in service.reads:
+        # Read by the process that becomes Spark, and not by the one that only composes its command.
+        options = f"{service.environment.get(SPARK_OPTIONS, '')} {option}".strip()
+        return replace(seen, environment={**service.environment, SPARK_OPTIONS: options})
+    binary, *words = service.command
+    through_launcher = ("-J",) if service.name == "trino" else ()
+    return replace(seen, command=(binary, *through_launcher, option, *words))
+
+
+def agent_option(layout: Layout, agent: Agent) -> str:
+    """Return the option of Java that loads an agent."""
+    (jar,) = JMX.files(layout.settings.tools_dir)
+    address = getattr(layout.settings, agent.endpoint).address
+    return f"-javaagent:{jar}={address}:{layout.conf('jmx') / agent.conf}"
 
 
 def trino(layout: Layout) -> Service:
@@ -149,14 +213,27 @@ def answers(endpoint: Endpoint, query: str) -> bool:
         return False
 
 
+def metrics(layout: Layout) -> Service:
+    """What no other service tells: the store, the backlog in Kafka, publications, Airflow's tasks."""
+    endpoint = layout.settings.metrics
+    return Service(
+        "metrics",
+        "the lake's own metrics, and Airflow's",
+        (sys.executable, "-m", "stack.metrics"),
+        probes.http(f"{endpoint.url}/metrics"),
+        reads=("settings",),
+        ports=(endpoint,),
+    )
+
+
 def prometheus(layout: Layout) -> Service:
-    """Keeps the metrics of what runs."""
+    """Keeps the metrics of what runs, and judges them."""
     endpoint = layout.settings.prometheus
     return Service(
         "prometheus",
-        "metrics of the last week",
+        "metrics of the last week, alerts",
         (
-            prometheus_binary() or "prometheus",
+            str(prometheus_binary("prometheus", layout.settings.tools_dir) or "prometheus"),
             f"--config.file={layout.conf('prometheus') / 'prometheus.yml'}",
             f"--storage.tsdb.path={layout.data('prometheus')}",
             "--storage.tsdb.retention.time=7d",
@@ -170,6 +247,52 @@ def prometheus(layout: Layout) -> Service:
     )
 
 
-def prometheus_binary() -> str | None:
-    """Return the machine's Prometheus; None if it has none."""
-    return shutil.which("prometheus")
+def template_values(settings: Settings) -> dict[str, str]:
+    """Return what the configuration of Prometheus may name, besides what that of all services may."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(RULES.glob("*.yml")))).hexdigest()
+    agents = {agent.endpoint: getattr(settings, agent.endpoint).address for agent in AGENTS.values()}
+    return {
+        "PROMETHEUS_RULES": str(RULES / "*.yml"),
+        "PROMETHEUS_RULES_DIGEST": digest[:16],
+        "BRONZE_METRICS": settings.bronze_metrics.address,
+        "METRICS": settings.metrics.address,
+        "NESSIE_MANAGEMENT": settings.nessie_management.address,
+    } | {name.upper(): address for name, address in agents.items()}
+
+
+def prometheus_binary(name: str, tools_dir: Path) -> Path | None:
+    """Return `prometheus` or `promtool`: the machine's, else the one that was brought; None if there is neither."""
+    found = shutil.which(name)
+    brought = tools_dir / "prometheus" / "usr" / "bin" / name
+    return Path(found) if found else brought if brought.exists() else None
+
+
+def bring_prometheus(tools_dir: Path, wanted: str = "prometheus") -> None:
+    """Bring Prometheus and promtool as Debian packs them, unless the wanted one is there; nothing is installed.
+
+    Raises:
+        StackError: If they cannot be had; it says what to install by hand.
+    """
+    if prometheus_binary(wanted, tools_dir):
+        return
+    beside = tools_dir / ".prometheus.incoming"
+    shutil.rmtree(beside, ignore_errors=True)
+    for folder in ("state/lists/partial", "cache/archives/partial", "package"):
+        (beside / folder).mkdir(parents=True)
+    # Lists of its own: the machine's may be missing or old, and belong to root. The packages' signatures are checked.
+    options = ("State", beside / "state"), ("State::status", "/var/lib/dpkg/status"), ("Cache", beside / "cache")
+    apt = ["apt-get", "--quiet", *(word for name, path in options for word in ("-o", f"Dir::{name}={path}"))]
+    try:
+        for command in ([*apt, "update"], [*apt, "download", "prometheus"]):
+            subprocess.run(command, cwd=beside / "package", capture_output=True, text=True, check=True)
+        (package,) = (beside / "package").glob("prometheus_*.deb")
+        subprocess.run(["dpkg-deb", "--extract", package, beside / "root"], capture_output=True, text=True, check=True)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise StackError(
+            f"{wanted} is not on this machine and Debian's package of it cannot be had "
+            f"({said.strip().splitlines()[-1]}): install Prometheus with promtool, or use PROFILE=minimal."
+        ) from error
+    shutil.rmtree(tools_dir / "prometheus", ignore_errors=True)
+    (beside / "root").replace(tools_dir / "prometheus")
+    shutil.rmtree(beside)

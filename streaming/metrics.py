@@ -34,8 +34,8 @@ class Metrics(Collector):
         self._drift: Drift | None = None
         self._delivered: Callable[[], int] = lambda: 0
         self._queued: Callable[[], int] = lambda: 0
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
         self.connected = self._gauge(
             "connected", "How many connections to the venue are open; 1 if a venue that is polled answers."
         ).labels(venue)
@@ -110,6 +110,13 @@ class Metrics(Collector):
     def watch(self, products: Iterable[Followed]) -> None:
         """Let Prometheus read the books of the products whenever it asks."""
         self._products = tuple(products)
+        for product in self._products:
+            # A count that first shows as one looks to Prometheus as if it had always been one.
+            for counter in (
+                self.gaps_found, self.ids_missing, self.ids_repaired,
+                self.ids_unavailable, self.gaps_repaired, self.gaps_unavailable,
+            ):  # fmt: skip
+                self.of(counter, product.key.product_id)
 
     def watch_drift(self, drift: Drift) -> None:
         """Let Prometheus read what differs whenever it asks."""
@@ -134,7 +141,7 @@ class Metrics(Collector):
             RefusalError: If the port is taken.
         """
         try:
-            start_http_server(at.port, addr=at.host, registry=self._registry)
+            start_http_server(at.port, addr=at.host, registry=self.registry)
         except OSError as error:
             raise RefusalError(
                 f"metrics cannot be served at {at.address} ({error.strerror}): "
@@ -142,12 +149,12 @@ class Metrics(Collector):
             ) from error
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(f"ingestion_{name}", meaning, ("venue", *labels), registry=self._registry)
+        return Counter(f"ingestion_{name}", meaning, ("venue", *labels), registry=self.registry)
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(f"ingestion_{name}", meaning, ("venue", *labels), registry=self._registry)
+        return Gauge(f"ingestion_{name}", meaning, ("venue", *labels), registry=self.registry)
 
     def _histogram(self, name: str, meaning: str) -> Histogram:
         return Histogram(
-            f"ingestion_{name}", meaning, ("venue",), registry=self._registry, buckets=LATENCY_BUCKETS
+            f"ingestion_{name}", meaning, ("venue",), registry=self.registry, buckets=LATENCY_BUCKETS
         ).labels(self._venue)

@@ -199,7 +199,8 @@ class Repairer:
     async def _open(self, gap: Gap) -> None:
         product_id = self._product.key.product_id
         self._metrics.of(self._metrics.gaps_found, product_id).inc()
-        self._metrics.of(self._metrics.ids_missing, product_id).inc(gap.missing_count)
+        # All its ids, as at its end, though some may have come by now: what is missing less what ended is then nothing.
+        self._metrics.of(self._metrics.ids_missing, product_id).inc(gap.last - gap.first + 1)
         for ids in tuple(gap.missing):
             await self._tell("gap", "open", ids, gap.reason)
 

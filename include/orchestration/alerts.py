@@ -1,4 +1,4 @@
-"""Alerts: to the log and the alerts file always, and to any chat or webhook that the settings name."""
+"""Alerts of Airflow's tasks: what happened, of which hour, and what to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import BaseNotifier
 
+from include.alerting import Severity, deliver
 from include.orchestration.turn import FAILED
 from include.settings import Settings
 
@@ -76,22 +76,8 @@ def send(settings: Settings, alert: Alert) -> None:
     Raises:
         ExceptionGroup: If any way failed, after all were tried.
     """
-    log.error("ALERT %s", alert.body)
-    failures: list[Exception] = []
-    try:
-        record = {"at": datetime.now(UTC).isoformat()} | asdict(alert)
-        settings.alerts_file.parent.mkdir(parents=True, exist_ok=True)
-        with settings.alerts_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    except OSError as error:
-        failures.append(error)
-    if settings.alert_urls:
-        try:
-            _notify(settings.alert_urls, alert)
-        except Exception as error:
-            failures.append(error)
-    if failures:
-        raise ExceptionGroup(f"alert could not be sent everywhere: {alert.summary}", failures)
+    severity: Severity = "failure" if alert.severity == "failure" else "warning"
+    deliver(settings, asdict(alert), title=alert.summary, body=alert.body, severity=severity)
 
 
 def warn(
@@ -149,15 +135,3 @@ def _kept_branch(context: Mapping[str, Any]) -> str | None:
     """Return the name under which the end of the turn keeps the attempt's branch, if it was not published."""
     branch, publication = (context["ti"].xcom_pull(task_ids=task_id) for task_id in ("open_branch", "publish"))
     return FAILED + branch if branch and not publication else None
-
-
-def _notify(urls: tuple[str, ...], alert: Alert) -> None:
-    from apprise import Apprise, NotifyType
-
-    apprise = Apprise()
-    refused = [url for url in urls if not apprise.add(url)]
-    kind = NotifyType.FAILURE if alert.severity == "failure" else NotifyType.WARNING
-    if len(apprise) and not apprise.notify(body=alert.body, title=alert.summary[:200], notify_type=kind):
-        raise RuntimeError("Apprise could not deliver to every URL; its log says which")
-    if refused:
-        raise ValueError(f"Apprise cannot read {len(refused)} of the URLs in LAKE_ALERT_URLS")

@@ -42,6 +42,7 @@ from include.settings import Settings
 from spark_apps.bronze_writer import offsets
 from spark_apps.bronze_writer.letters import GROUP as LETTERS_GROUP
 from spark_apps.bronze_writer.letters import Batch, Letters
+from spark_apps.bronze_writer.metrics import WriterMetrics, observed
 from spark_apps.bronze_writer.transforms import accepted, dead_letters, judged
 
 log = logging.getLogger("bronze_writer")
@@ -87,12 +88,13 @@ def feeds(settings: Settings) -> list[Feed]:
     ]
 
 
-class OffsetTeller(StreamingQueryListener):
-    """Tells a query's consumer group each batch that is in the table, and has what it refused seen to."""
+class BatchTeller(StreamingQueryListener):
+    """Tells consumer groups and Prometheus each batch that is in its table, and has what it refused seen to."""
 
-    def __init__(self, groups: offsets.GroupOffsets, letters: Letters) -> None:
+    def __init__(self, groups: offsets.GroupOffsets, letters: Letters, metrics: WriterMetrics) -> None:
         self._groups = groups
         self._letters = letters
+        self._metrics = metrics
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 (Spark's name)
         """Say which query this is: its id is in the snapshots that it writes."""
@@ -107,6 +109,7 @@ class OffsetTeller(StreamingQueryListener):
         if counts := batch.observedMetrics.get(COUNTS):
             start = offsets.from_json(source.startOffset) if source.startOffset else None
             self._letters.settle(Batch(TABLES[str(batch.name)], start, end, counts["refused"]))
+        self._metrics.take(batch)
         log.info(
             "batch committed",
             extra={
@@ -201,6 +204,8 @@ class Writer:
             return letters.foreachBatch(lambda batch, _: self._letters.append(batch)).start()
         counted = judged(kafka, feed.table).observe(COUNTS, F.count("refusal").alias("refused"))
         rows = accepted(counted, feed.table)
+        if feed.table is bronze.TRADES:
+            rows = observed(rows)
         # The rows' columns are required by the contract, which `readable` has seen to, but Spark cannot know it.
         return self._query(feed, rows).format("iceberg").option("check-nullability", "false").toTable(name)
 
@@ -287,10 +292,12 @@ def run(settings: Settings) -> int:
     """Keep the queries running until one fails or the process is told to stop; return the exit code."""
     admin = AdminClient({"bootstrap.servers": settings.kafka.address})
     partitions = partition_counts(admin)
+    metrics = WriterMetrics()
+    metrics.serve(settings.bronze_metrics)
     spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
     groups = offsets.GroupOffsets(admin)
-    letters = Letters(spark, settings, groups)
-    teller = OffsetTeller(groups, letters)
+    letters = Letters(spark, settings, groups, metrics.dead_letters.inc)
+    teller = BatchTeller(groups, letters, metrics)
     spark.streams.addListener(teller)
     stopper = Stopper(spark)
     writer = Writer(spark, settings, partitions, letters)
@@ -329,7 +336,7 @@ def main() -> int:
     try:
         with Lease(settings.state_dir, "bronze-writer"):
             return run(settings)
-    except (LeaseTakenError, LookupError, KafkaException, PySparkException, Py4JError, ConnectionError) as failure:
+    except (LeaseTakenError, LookupError, KafkaException, PySparkException, Py4JError, OSError) as failure:
         log.error("the Bronze writer cannot run", extra={"reason": str(failure)})
         return 1
 

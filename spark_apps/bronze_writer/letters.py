@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from py4j.protocol import Py4JError
@@ -51,14 +52,18 @@ class Letters:
 
     Args:
         groups: Where it is told how far the letters are.
+        count: Called with how many letters were found.
     """
 
-    def __init__(self, spark: SparkSession, settings: Settings, groups: GroupOffsets) -> None:
+    def __init__(
+        self, spark: SparkSession, settings: Settings, groups: GroupOffsets, count: Callable[[float], None]
+    ) -> None:
         self.has_failed = False
         """Whether a batch could not be settled; then none after it is."""
         self._spark = spark
         self._settings = settings
         self._groups = groups
+        self._count = count
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="letters", daemon=True)
         self._thread.start()
@@ -80,11 +85,13 @@ class Letters:
         name = f"{self._settings.catalog}.{GROUP}"
         letters.persist()
         try:
-            since = letters.agg(F.min("_ingested_at").alias("since")).collect()[0]["since"]
+            [first] = letters.agg(F.min("_ingested_at").alias("since"), F.count("*").alias("count")).collect()
+            since = first["since"]
             if since is None:
                 return
             there = self._spark.table(name).where(F.col("_ingested_at") >= F.lit(since)).select(*bronze.OFFSET)
             letters.join(there, list(bronze.OFFSET), "left_anti").writeTo(name).append()
+            self._count(first["count"])
         finally:
             letters.unpersist()
 

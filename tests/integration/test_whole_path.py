@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
+from include.contracts.topics import topics_of
 from tests.drivers.airflow import Airflow
 from tests.drivers.demo import PRODUCTS, Demo
 from tests.drivers.kafka import Kafka
@@ -119,3 +122,30 @@ def test_the_stream_vouches_for_its_offsets_only_after_they_are_in_the_table(lak
     held = dict(rows.group_by("_kafka_partition").agg(pl.col("_kafka_offset").max() + 1).iter_rows())
 
     assert all(held.get(partition, 0) >= offset for partition, offset in committed.items())
+
+
+def test_the_writer_tells_prometheus_what_it_took_and_how_long_that_was(demo: Demo, kafka: Kafka):
+    topics = topics_of("bronze.trades")
+
+    def told() -> dict[tuple[str, ...], float]:
+        answer = httpx.get(f"{demo.stack.settings.bronze_metrics.url}/metrics").raise_for_status().text
+        samples = (sample for family in text_string_to_metric_families(answer) for sample in family.samples)
+        return {(each.name, *(value for _, value in sorted(each.labels.items()))): each.value for each in samples}
+
+    committed = sum(sum(kafka.committed("bronze.trades", topic.name).values()) for topic in topics)
+    taken = eventually(
+        lambda: (
+            (now := told()).get(("bronze_batch_records_sum", "bronze.trades"), 0) >= committed
+            and now["bronze_event_seconds_count",] > 0
+            and now
+        ),
+        within=60,
+        what="the writer to tell its batches, live trades among them",
+    )
+    there = sum(sum(kafka.end_offsets(topic.name).values()) for topic in topics)
+
+    assert 0 < committed <= taken["bronze_batch_records_sum", "bronze.trades"] <= there
+    assert taken["bronze_event_seconds_count",] < committed
+    assert taken["bronze_batch_seconds_sum", "bronze.trades"] > 0
+    places = {tuple(labels) for name, *labels in taken if name == "bronze_lag_records"}
+    assert {(str(part), "bronze.trades", topic.name) for topic in topics for part in range(topic.partitions)} <= places

@@ -3,16 +3,22 @@ import uuid
 from pathlib import Path
 
 import pytest
+import yaml
 
 from include.settings import Settings
-from stack import services
+from stack import services, standard
 from stack.java import Java
 from stack.layout import Layout
+from stack.service import Service
 from stack.services import cluster_id
+from stack.templates import fill
 
 pytestmark = pytest.mark.unit
 
-SECRETS = dict.fromkeys(("postgres_password", "airflow_password", "airflow_jwt_secret", "airflow_fernet_key"), "secret")
+SECRETS = dict.fromkeys(
+    ("s3_access_key", "s3_secret_key", "postgres_password", "airflow_password", "airflow_jwt_secret",
+     "airflow_fernet_key"), "secret",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -39,9 +45,10 @@ def test_coingecko_is_asked_for_prices_only_where_it_is_wanted(layout):
     assert set(names(layout(follow_coingecko=True))) - set(names(layout())) == {"producer-coingecko"}
 
 
-def test_no_two_services_listen_on_one_port(layout):
-    everything = layout(follow_bybit=True, follow_coingecko=True)
-    ports = [port.port for service in services.minimal(everything) for port in service.ports]
+@pytest.mark.parametrize("profile", ["minimal", "standard"])
+def test_no_two_services_listen_on_one_port(layout, profile):
+    whole = services.of_profile(layout(follow_bybit=True, follow_coingecko=True, profile=profile))
+    ports = [port.port for service in whole for port in service.ports]
 
     assert len(set(ports)) == len(ports)
 
@@ -60,3 +67,63 @@ def test_the_name_of_a_kafka_cluster_cannot_be_taken_for_an_option(first: int):
 
     assert not name.startswith("-")
     assert base64.urlsafe_b64decode(name + "==")[1:] == bytes(range(15))
+
+
+def parts(layout: Layout) -> dict[str, Service]:
+    return {service.name: service for service in services.of_profile(layout)}
+
+
+def told_of(service: Service) -> str:
+    """All by which an agent could reach a process."""
+    return " ".join((*service.command, *service.environment.values()))
+
+
+def test_java_processes_have_an_agent_only_where_prometheus_runs(layout):
+    minimal, whole = parts(layout()), parts(layout(profile="standard"))
+
+    assert not [name for name, service in minimal.items() if "-javaagent" in told_of(service)]
+    assert {name for name, service in whole.items() if "-javaagent" in told_of(service)} == set(standard.AGENTS)
+    assert whole["thrift"].environment["SPARK_SUBMIT_OPTS"].startswith("-XX:TieredStopAtLevel=1 -javaagent")
+
+
+def test_airflow_tells_its_metrics_only_where_prometheus_runs(layout):
+    minimal, whole = parts(layout()), parts(layout(profile="standard"))
+
+    assert not [name for name, service in minimal.items() if "AIRFLOW__METRICS__OTEL_ON" in service.environment]
+    telling = {name for name, service in whole.items() if "AIRFLOW__METRICS__OTEL_ON" in service.environment}
+    assert telling == {name for name in whole if name.startswith("airflow-")}
+
+
+def test_prometheus_reads_every_service_that_tells_something(layout):
+    whole = layout(profile="standard", follow_bybit=True)
+    values = whole.template_values() | standard.template_values(whole.settings)
+    configuration = yaml.safe_load(fill((standard.RULES.parent / "prometheus.yml").read_text(), values))
+    read = {
+        (target, group["labels"]["service"])
+        for job in configuration["scrape_configs"]
+        for group in job["static_configs"]
+        for target in group["targets"]
+    }
+
+    settings = whole.settings
+    agents = {(getattr(settings, agent.endpoint).address, name) for name, agent in standard.AGENTS.items()}
+    assert read == agents | {
+        (settings.producer_metrics.address, "producer-coinbase"),
+        (settings.bybit_metrics.address, "producer-bybit"),
+        (settings.bronze_metrics.address, "bronze-writer"),
+        (settings.metrics.address, "metrics"),
+        (settings.nessie_management.address, "nessie"),
+        (settings.prometheus.address, "prometheus"),
+    }
+    by_name = {service.name: service for service in services.of_profile(whole)}
+    for address, name in read:
+        assert address in [port.address for port in by_name[name].ports], name
+
+
+def test_other_rules_start_prometheus_anew(layout, tmp_path, monkeypatch):
+    settings = layout(profile="standard").settings
+    before = standard.template_values(settings)
+    (tmp_path / "stream.yml").write_text("groups: []")
+    monkeypatch.setattr(standard, "RULES", tmp_path)
+
+    assert standard.template_values(settings)["PROMETHEUS_RULES_DIGEST"] != before["PROMETHEUS_RULES_DIGEST"]
