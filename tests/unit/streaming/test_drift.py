@@ -74,7 +74,7 @@ def test_a_type_whose_fields_are_data_is_given_up():
         ),
         (
             "subscriptions: Expected `str`, got `int` - at `$.channels[3].name`",
-            Difference("changed_type", "subscriptions", "channels[].name", "str", "int"),
+            Difference("changed_type", "subscriptions", "channels[].name", "str", "number"),
         ),
         (
             "match: Object missing required field `time`",
