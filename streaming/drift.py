@@ -18,6 +18,7 @@ EVERY = 1_000_000
 """Microseconds after which every type is looked at again."""
 RETOLD_AFTER = 600.0
 """Seconds after which frames that still come with a field of another type are told again."""
+NUMBERS = ("int", "float")
 MOST_NEW_FIELDS = 100
 """Of one type of message; one with more has names for data, and is not looked at any more."""
 
@@ -145,7 +146,10 @@ def difference_of(reason: str) -> Difference | None:
         return Difference(
             "changed_type", found["type"], ".".join(filter(None, (path, found["missing"]))), "a value", "none"
         )
-    return Difference("changed_type", found["type"], path or "the whole", found["expected"], found["got"])
+    expected, got = found["expected"], found["got"]
+    # A price that is a number all at once is now and then a whole one.
+    is_number = got in NUMBERS and expected not in NUMBERS
+    return Difference("changed_type", found["type"], path or "the whole", expected, "number" if is_number else got)
 
 
 def _kind_of(raw: msgspec.Raw) -> str:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.unit
 KNOWN = {"match": frozenset({"type", "price"}), "ticker": frozenset({"type"})}
 NEW = Difference("new_field", "match", "liquidity", None, "string")
 PRICE = "match: Expected `str`, got `float` - at `$.price`"
-CHANGED = Difference("changed_type", "match", "price", "str", "float")
+CHANGED = Difference("changed_type", "match", "price", "str", "number")
 
 
 def drifted(*messages: bytes, told=()) -> Drift:
@@ -74,7 +74,7 @@ def test_a_type_whose_fields_are_data_is_given_up():
         ),
         (
             "subscriptions: Expected `str`, got `int` - at `$.channels[3].name`",
-            Difference("changed_type", "subscriptions", "channels[].name", "str", "int"),
+            Difference("changed_type", "subscriptions", "channels[].name", "str", "number"),
         ),
         (
             "match: Object missing required field `time`",
@@ -111,7 +111,7 @@ async def test_drift_is_an_event_and_a_metric(kafka):
     facts = ("kind", "venue", "market", "message_type", "field", "expected", "got", "count", "reason")
     assert [tuple(event[fact] for fact in facts) for event in kafka.events()] == [
         (*("new_field", "coinbase", "spot", "match", "liquidity", None, "string", 1), NEW.reason),
-        (*("changed_type", "coinbase", "spot", "match", "price", "str", "float", 1), CHANGED.reason),
+        (*("changed_type", "coinbase", "spot", "match", "price", "str", "number", 1), CHANGED.reason),
     ]
     samples = {(s.name, *s.labels.values()): s.value for family in metrics.collect() for s in family.samples}
     assert samples["ingestion_new_fields_total", "coinbase", "match", "liquidity"] == 1

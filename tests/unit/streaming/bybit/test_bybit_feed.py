@@ -324,4 +324,4 @@ async def test_a_trade_with_a_field_of_another_type_is_a_dead_letter_and_counted
         await until(lambda: metrics.frames["trades"])
 
     assert kafka.values("bybit.dlq") == [changed]
-    assert drift.counts == {Difference("changed_type", "trade of a frame", "i", "str", "int"): 1}
+    assert drift.counts == {Difference("changed_type", "trade of a frame", "i", "str", "number"): 1}

@@ -259,7 +259,7 @@ async def test_a_field_of_another_type_makes_dead_letters_that_are_counted(kafka
         await until(lambda: metrics.frames["heartbeat"])
 
     assert kafka.values("coinbase.dlq") == [changed, changed]
-    assert drift.counts == {Difference("changed_type", "match", "price", "str", "float"): 2}
+    assert drift.counts == {Difference("changed_type", "match", "price", "str", "number"): 2}
 
 
 def test_no_field_of_a_recorded_session_is_new():
