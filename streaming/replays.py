@@ -28,6 +28,7 @@ from include.logs import log_as_json
 from include.settings import Settings
 from streaming.bybit import letters as bybit
 from streaming.coinbase import letters as coinbase
+from streaming.coingecko import letters as coingecko
 from streaming.delivery import MAX_RECORD_BYTES
 from streaming.failures import RefusalError
 from streaming.letters import Letter, Piece, Place, Reread, StillUnreadableError, check_headers
@@ -37,7 +38,7 @@ from streaming.resume import records_of
 
 log = logging.getLogger("streaming.replays")
 
-REREAD: Mapping[str, Reread] = {"bybit": bybit.reread, "coinbase": coinbase.reread}
+REREAD: Mapping[str, Reread] = {"bybit": bybit.reread, "coinbase": coinbase.reread, "coingecko": coingecko.reread}
 """Who reads a letter, by the first word of its topic."""
 LEASE = "replays"
 BATCH = 500

@@ -95,7 +95,7 @@ def test_airflow_tells_its_metrics_only_where_prometheus_runs(layout):
 
 
 def test_prometheus_reads_every_service_that_tells_something(layout):
-    whole = layout(profile="standard", follow_bybit=True)
+    whole = layout(profile="standard", follow_bybit=True, follow_coingecko=True)
     values = whole.template_values() | standard.template_values(whole.settings)
     configuration = yaml.safe_load(fill((standard.RULES.parent / "prometheus.yml").read_text(), values))
     read = {
@@ -110,6 +110,7 @@ def test_prometheus_reads_every_service_that_tells_something(layout):
     assert read == agents | {
         (settings.producer_metrics.address, "producer-coinbase"),
         (settings.bybit_metrics.address, "producer-bybit"),
+        (settings.coingecko_metrics.address, "producer-coingecko"),
         (settings.bronze_metrics.address, "bronze-writer"),
         (settings.metrics.address, "metrics"),
         (settings.nessie_management.address, "nessie"),

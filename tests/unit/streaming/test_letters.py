@@ -2,6 +2,7 @@ import pytest
 
 from streaming.bybit import letters as bybit
 from streaming.coinbase import letters as coinbase
+from streaming.coingecko import letters as coingecko
 from streaming.letters import Letter, Piece, Place, StillUnreadableError, check_headers
 from tests.unit.streaming.bybit.frames import ticker, time_of, trade, trades
 from tests.unit.streaming.coinbase.test_coinbase_feed import frame, heartbeat, match
@@ -115,3 +116,22 @@ def test_a_place_is_read_as_it_is_written():
     assert str(Place.of("coinbase.dlq/0/17")) == "coinbase.dlq/0/17"
     with pytest.raises(ValueError, match="is not like"):
         Place.of("coinbase.dlq 17")
+
+
+def test_a_reply_of_prices_and_a_coin_of_one_are_read_each_in_its_place():
+    coin = b'{"id":"bitcoin","current_price":1.50,"last_updated":"2026-11-20T09:00:00Z"}'
+    other = coin.replace(b"bitcoin", b"ripple")
+
+    assert pieces(coingecko.reread(letter(b"[%s,%s]" % (coin, other), "coingecko.dlq"), ())) == [
+        ("coingecko.raw.prices", "bitcoin", coin, 0),
+        ("coingecko.raw.prices", "ripple", other, 1),
+    ]
+    assert pieces(coingecko.reread(letter(coin, "coingecko.dlq", frame_index=b"3"), ())) == [
+        ("coingecko.raw.prices", "bitcoin", coin, 3)
+    ]
+
+
+@pytest.mark.parametrize("value", [b"[", b"{}", b"7", b'[{"id":7}]'])
+def test_prices_that_are_none_stay(value):
+    with pytest.raises(StillUnreadableError):
+        coingecko.reread(letter(value, "coingecko.dlq"), ())
