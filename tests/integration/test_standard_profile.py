@@ -1,9 +1,10 @@
-"""The profile `standard` on a lake that was begun with `minimal`: Trino beside what runs, with the same candles."""
+"""The profile `standard` on a lake that was begun with `minimal`: the same candles in Trino, all services watched."""
 
 from __future__ import annotations
 
 from datetime import UTC
 
+import httpx
 import polars as pl
 import pytest
 import trino
@@ -11,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from tests.drivers.demo import Demo
 from tests.drivers.lake import Lake
+from tests.drivers.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -18,17 +20,16 @@ COLUMNS = ("product_id", "window_start", "open", "high", "low", "close", "volume
 
 
 @pytest.fixture(scope="module")
-def pids(demo: Demo) -> dict[str, int]:
-    """Go over to the profile; return which process each service had before."""
-    before = {process.name: process.pid for process in demo.stack.supervisor.processes()}
-
+def standard(demo: Demo) -> Demo:
+    """Go over to the profile."""
     up = demo.stack.command("up", "--profile", "standard", timeout=840)
 
     assert up.returncode == 0, up.stdout
-    return before
+    return demo
 
 
-def test_trino_reads_the_candles_that_were_published(pids: dict[str, int], demo: Demo, lake: Lake):
+def test_trino_reads_the_candles_that_were_published(standard: Demo, lake: Lake):
+    demo = standard
     endpoint = demo.stack.settings.trino
     with trino.dbapi.connect(host=endpoint.host, port=endpoint.port, user="test") as connection:
         cursor = connection.cursor()
@@ -48,15 +49,21 @@ def test_trino_reads_the_candles_that_were_published(pids: dict[str, int], demo:
     assert found.height == 60 * len(demo.hours) * found["product_id"].n_unique() > 0
 
 
-def test_what_ran_before_ran_on(pids: dict[str, int], demo: Demo):
-    now = {process.name: process.pid for process in demo.stack.supervisor.processes()}
+def test_prometheus_reads_every_service(standard: Demo):
+    url = f"{standard.stack.settings.prometheus.url}/api/v1/query"
 
-    assert {name: now[name] for name in pids} == pids
-    assert now["trino"]
+    def targets() -> dict[str, str]:
+        answer = httpx.get(url, params={"query": "up"}, timeout=10).raise_for_status().json()
+        return {each["metric"]["service"]: each["value"][1] for each in answer["data"]["result"]}
+
+    eventually(lambda: set(targets().values()) == {"1"}, within=120, what="every service to be read", every=5)
+    assert {"producer-coinbase", "bronze-writer", "metrics", "kafka", "s3", "thrift", "nessie", "trino"} <= set(
+        targets()
+    )
 
 
-def test_doctor_and_status_know_what_came(pids: dict[str, int], demo: Demo):
-    status, doctor = demo.stack.command("status", timeout=120), demo.stack.command("doctor", timeout=120)
+def test_doctor_and_status_know_what_came(standard: Demo):
+    status, doctor = standard.stack.command("status", timeout=120), standard.stack.command("doctor", timeout=120)
 
-    assert "trino" in status.stdout
+    assert [name for name in ("trino", "prometheus", "metrics") if name not in status.stdout] == []
     assert doctor.returncode == 0, doctor.stdout
