@@ -47,6 +47,13 @@ def has_begun(checkpoint: Path) -> bool:
     return bool(_batches(checkpoint / "offsets"))
 
 
+def is_torn(checkpoint: Path) -> bool:
+    """Tell whether a part of a checkpoint is lost without which a query cannot tell its last batch from a new one."""
+    planned, finished = _batches(checkpoint / "offsets"), _batches(checkpoint / "commits")
+    is_whole = (checkpoint / "metadata").exists() and planned and max(finished, default=planned[0]) in planned
+    return checkpoint.exists() and not is_whole
+
+
 def after_rows(highest: Iterable[tuple[str, int, int]], partitions: dict[str, int]) -> Offsets:
     """Return where to go on after the rows that a table has.
 

@@ -11,6 +11,7 @@ from spark_apps.bronze_writer.offsets import (
     after_rows,
     has_begun,
     is_before,
+    is_torn,
     known,
     of_checkpoint,
     since,
@@ -49,6 +50,32 @@ def test_a_first_batch_that_was_cut_off_says_nothing_but_has_begun(checkpoint):
 
 def test_a_checkpoint_that_is_not_there_has_not_begun(tmp_path):
     assert not has_begun(tmp_path / "lost")
+
+
+def test_a_checkpoint_is_torn_without_its_query_or_the_plan_of_its_newest_batch(checkpoint):
+    folder = checkpoint(planned=(8, 9, 10), finished=(8, 9))
+    assert is_torn(folder)
+
+    (folder / "metadata").touch()
+    assert not is_torn(folder)
+
+    (folder / "offsets" / "9").unlink()
+    assert is_torn(folder)
+
+
+def test_a_checkpoint_without_plans_is_torn_and_one_that_is_not_there_is_not(checkpoint, tmp_path):
+    folder = checkpoint(planned=(), finished=())
+    (folder / "metadata").touch()
+
+    assert is_torn(folder)
+    assert not is_torn(tmp_path / "lost")
+
+
+def test_a_first_batch_that_was_cut_off_leaves_a_whole_checkpoint(checkpoint):
+    folder = checkpoint(planned=(0,), finished=())
+    (folder / "metadata").touch()
+
+    assert not is_torn(folder)
 
 
 def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_unseen_one_begins():
