@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -17,6 +18,8 @@ Offsets = dict[str, dict[int, int]]
 """By topic and partition the next offset to read: all before it are in the table."""
 
 EARLIEST = -2
+ANSWER_SECONDS = 10.0
+"""How long the broker has to take a group's offsets; a request to one that dies meanwhile is never answered."""
 
 
 def from_json(text: str) -> Offsets:
@@ -144,7 +147,9 @@ class GroupOffsets:
             with self._changed:
                 self._changed.wait_for(lambda: self._untold or self._is_closing)
                 news, self._untold = self._untold, {}
-            failed = {group: offsets for group, offsets in news.items() if not self._commit(group, offsets)}
+            # Side by side: each may take its whole time when the broker has just been away.
+            asked = {group: self._ask(group, offsets) for group, offsets in news.items()}
+            failed = {group: news[group] for group, told in asked.items() if not _is_told(group, told)}
             with self._changed:
                 for group, offsets in failed.items():
                     self._untold[group] = offsets | self._untold.get(group, {})
@@ -153,18 +158,23 @@ class GroupOffsets:
                 if failed:
                     self._changed.wait_for(lambda: self._is_closing, timeout=self._retry_after)
 
-    def _commit(self, group: str, offsets: Offsets) -> bool:
+    def _ask(self, group: str, offsets: Offsets) -> Future[ConsumerGroupTopicPartitions]:
         positions = [TopicPartition(topic, p, o) for topic, parts in offsets.items() for p, o in parts.items()]
-        try:
-            request = self._admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, positions)])
-            told = request[group].result()
-        except KafkaException as refused:
-            log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
-            return False
-        errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
-        if errors:
-            log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
-        return not errors
+        request = ConsumerGroupTopicPartitions(group, positions)
+        return self._admin.alter_consumer_group_offsets([request], request_timeout=ANSWER_SECONDS)[group]
+
+
+def _is_told(group: str, asked: Future[ConsumerGroupTopicPartitions]) -> bool:
+    """Wait for the broker's answer and return whether it took the offsets."""
+    try:
+        told = asked.result()
+    except KafkaException as refused:
+        log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
+        return False
+    errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
+    if errors:
+        log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
+    return not errors
 
 
 def _batches(folder: Path) -> list[int]:

@@ -83,8 +83,7 @@ class Proxy:
     """
 
     def __init__(self, port: int, server_port: int) -> None:
-        self.spoiled: Counter[str] = Counter()
-        """How many requests suffered each trouble."""
+        self._spoiled: Counter[str] = Counter()
         self._port = port
         self._server_port = server_port
         self._share, self._chance = 0.0, Random(0)
@@ -105,12 +104,12 @@ class Proxy:
             loop.close()
 
     @contextmanager
-    def spoiling(self, share: float, seed: int) -> Iterator[None]:
-        """Let a share of all requests suffer one of `TROUBLES`."""
-        self.spoiled.clear()
+    def spoiling(self, share: float, seed: int) -> Iterator[Counter[str]]:
+        """Let a share of all requests suffer one of `TROUBLES`; gives how many suffered each so far."""
+        self._spoiled = Counter()
         self._chance, self._share = Random(seed), share
         try:
-            yield
+            yield self._spoiled
         finally:
             self._share = 0.0
 
@@ -174,7 +173,7 @@ class Proxy:
         """Relay one request, or spoil it; return whether its connection ends here."""
         trouble = self._chance.choice(TROUBLES) if self._chance.random() < self._share else None
         if trouble is not None:
-            self.spoiled[trouble] += 1
+            self._spoiled[trouble] += 1
         if trouble in ("500", "503"):
             to_client.write(f"HTTP/1.1 {trouble} Spoiled\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await to_client.drain()

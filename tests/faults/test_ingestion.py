@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from tests.drivers.ingestion import RAW, RECOVERED_WITHIN, Ingestion, Log, pause
-from tests.drivers.proxy import Request
+from tests.drivers.proxy import TROUBLES, Request
 from tests.drivers.waiting import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -26,8 +26,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 WRITER, PRODUCER = "bronze-writer", "producer-coinbase"
 HEARTBEATS_SECONDS = 2.5
 ENOUGH_MISSED = 5000
-HURRY = 150
-"""At this speed some five thousand trades are missed until a lost feed is noticed and followed again."""
+MANY_CALLS = 20
+HURRY = 200
+"""At this speed some seven thousand trades are missed until a lost feed is noticed and followed again."""
 
 
 def commit_to(table: str) -> Callable[[Request], bool]:
@@ -135,11 +136,11 @@ def test_store_and_nessie_killed(ingestion: Ingestion, chance: Random):
 
 
 def test_store_fails_a_fifth_of_all_calls(ingestion: Ingestion, seed: int):
-    with ingestion.s3.spoiling(share=0.2, seed=seed):
-        for _ in range(3):
-            ingestion.goes_on()
+    with ingestion.s3.spoiling(share=0.2, seed=seed) as spoiled:
+        eventually(lambda: spoiled.total() >= MANY_CALLS, within=RECOVERED_WITHIN, what=f"{MANY_CALLS} spoiled calls")
+        ingestion.goes_on()
 
-    assert sum(ingestion.s3.spoiled.values()) >= 5, ingestion.s3.spoiled
+    assert set(spoiled) == set(TROUBLES)
     ingestion.assert_nothing_is_lost()
 
 
@@ -202,29 +203,36 @@ def test_thousands_of_missed_trades_are_fetched_from_a_slow_history(ingestion: I
         )
         producer.says("the feed is lost", within=60)
         gaps = eventually(lambda: repaired(producer), within=RECOVERED_WITHIN, what="the missed trades", every=0.5)
-    missed = sum(count for count, _ in gaps)
+    fetched = sum(count for count, _ in gaps)
     slowest = sorted(seconds for _, seconds in gaps)[int(0.99 * len(gaps))]
-    print(f"{missed} trades in {len(gaps)} gaps, p99 from found to acknowledged: {slowest:.2f} s")
+    print(f"{fetched} trades in {len(gaps)} gaps, p99 from found to acknowledged: {slowest:.2f} s")
 
-    assert missed >= ENOUGH_MISSED
+    assert fetched >= ENOUGH_MISSED
     ingestion.assert_nothing_is_lost()
 
 
 def repaired(log: Log) -> list[tuple[int, float]]:
-    """Return of each gap how many trades were missed and how long the repair took; nothing while one is open or few."""
-    opened: dict[tuple[str, str], dict[str, Any]] = {}
+    """Return of each gap how many trades were fetched and how long it took; nothing while one is open, or they are few.
+
+    A product's gaps are mended one after the other. Of those that the recording has itself nothing can be fetched.
+    """
+    opened: dict[str, dict[str, Any]] = {}
+    is_open: set[str] = set()
     done = []
     for line in lines_of(log):
         if line["message"] != "gap":
             continue
-        gap = line["product"], line["ids"]
+        product = line["product"]
         if line["state"] == "open":
-            opened[gap] = line
-        else:
-            assert line["state"] == "repaired", line
+            if product not in is_open:
+                opened[product] = line
+            is_open.add(product)
+            continue
+        is_open.discard(product)
+        if line["state"] == "repaired" and product in opened:
             first, last = map(int, line["ids"].split("-"))
-            done.append((last - first + 1, seconds_between(opened.pop(gap), line)))
-    return [] if opened or sum(count for count, _ in done) < ENOUGH_MISSED else done
+            done.append((last - first + 1, seconds_between(opened[product], line)))
+    return [] if is_open or sum(count for count, _ in done) < ENOUGH_MISSED else done
 
 
 def lines_of(log: Log) -> list[dict[str, Any]]:

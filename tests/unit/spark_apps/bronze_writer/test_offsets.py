@@ -96,7 +96,7 @@ class Broker:
         self.told: list[dict[int, int]] = []
         self.was_told = threading.Event()
 
-    def alter_consumer_group_offsets(self, requests):
+    def alter_consumer_group_offsets(self, requests, request_timeout):
         [request] = requests
         answer: Future[ConsumerGroupTopicPartitions] = Future()
         if self.refusals:
