@@ -84,7 +84,7 @@ class Proxy:
 
     def __init__(self, port: int, server_port: int) -> None:
         self._spoiled: Counter[str] = Counter()
-        self._port = port
+        self.port = port
         self._server_port = server_port
         self._share, self._chance = 0.0, Random(0)
         self._catch: Catch | None = None
@@ -96,7 +96,7 @@ class Proxy:
         thread = threading.Thread(target=loop.run_until_complete, args=(self._run(stop, is_up),), name="proxy")
         thread.start()
         try:
-            assert is_up.wait(10), f"nothing can listen on {self._port}"
+            assert is_up.wait(10), f"nothing can listen on {self.port}"
             yield
         finally:
             loop.call_soon_threadsafe(stop.set)
@@ -142,7 +142,7 @@ class Proxy:
             finally:
                 _abort(to_client)
 
-        async with await asyncio.start_server(serve, LOCALHOST, self._port, limit=LARGEST_HEAD):
+        async with await asyncio.start_server(serve, LOCALHOST, self.port, limit=LARGEST_HEAD):
             is_up.set()
             await stop.wait()
             for task in connections:
