@@ -106,7 +106,7 @@ class OffsetTeller(StreamingQueryListener):
         end = offsets.from_json(source.endOffset)
         self._groups.tell(str(batch.name), end)
         if counts := batch.observedMetrics.get(COUNTS):
-            start = offsets.from_json(source.startOffset) if source.startOffset else None
+            start = offsets.of_start(source.startOffset)
             self._letters.settle(Batch(TABLES[str(batch.name)], start, end, counts["refused"]))
         log.info(
             "batch committed",

@@ -27,6 +27,14 @@ def from_json(text: str) -> Offsets:
     return {topic: {int(p): o for p, o in parts.items()} for topic, parts in json.loads(text).items()}
 
 
+def of_start(text: str | None) -> Offsets | None:
+    """Read where a batch began, as its progress tells it; None for a query's first, of which it does not say.
+
+    PySpark makes the text `None` of Java's null.
+    """
+    return None if text in (None, "", "None", "null") else from_json(text)
+
+
 def to_json(offsets: Offsets) -> str:
     """Write offsets as Spark's Kafka source reads them."""
     return json.dumps({topic: {str(p): o for p, o in sorted(parts.items())} for topic, parts in offsets.items()})

@@ -14,6 +14,7 @@ from spark_apps.bronze_writer.offsets import (
     is_torn,
     known,
     of_checkpoint,
+    of_start,
     since,
 )
 
@@ -80,6 +81,12 @@ def test_a_first_batch_that_was_cut_off_leaves_a_whole_checkpoint(checkpoint):
 
 def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_unseen_one_begins():
     assert after_rows([("trades", 0, 41), ("gone", 0, 5)], {"trades": 2}) == {"trades": {0: 42, 1: EARLIEST}}
+
+
+@pytest.mark.parametrize("unsaid", [None, "", "None", "null"])
+def test_a_querys_first_batch_does_not_say_where_it_began(unsaid):
+    assert of_start(unsaid) is None
+    assert of_start('{"trades":{"0":42}}') == {"trades": {0: 42}}
 
 
 def test_offsets_survive_the_way_through_sparks_json():
