@@ -12,7 +12,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test check contracts format clean environment
+.PHONY: help demo up down status doctor test faults check contracts format clean environment
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ doctor: environment ## what is wrong, and what to do about it
 test: environment ## all tests
 	@$(BIN)/python -m stack tools
 	@$(BIN)/python -m pytest
+
+faults: environment ## break the ingestion in every known way, each on SEEDS seeds (5); SEED=n repeats one
+	@$(BIN)/python -m stack tools
+	@$(BIN)/python -m pytest tests/faults/test_ingestion.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5))
 
 check: environment ## format, lint, types, import directions, SQL
 	@$(BIN)/ruff format --check .

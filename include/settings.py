@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 
+    s3_server: Endpoint | None = None
+    """Where the S3 store listens, if its clients reach it through something else at `s3`; None: at `s3` itself."""
+    nessie_server: Endpoint | None = None
+    """The same for Nessie."""
+
     # The lake
     bucket: str = "lake"
     catalog: str = "lake"
@@ -102,6 +107,8 @@ class Settings(BaseSettings):
     """Hours of history fetched from REST when a product is seen for the first time."""
     coinbase_live_ws: str = "wss://ws-feed.exchange.coinbase.com"
     coinbase_live_rest: str = "https://api.exchange.coinbase.com"
+    kafka_patience: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(seconds=1))
+    """How long Kafka may take to acknowledge a record of a producer until that is logged and the record sent again."""
 
     follow_bybit: bool = False
     """Whether Bybit is followed too."""

@@ -127,8 +127,8 @@ def cluster_id(number: uuid.UUID) -> str:
 
 def s3(layout: Layout) -> Service:
     """The object store, over a folder."""
-    endpoint, (jar,) = layout.settings.s3, jars.S3PROXY.files(layout.settings.tools_dir)
-    data = layout.data("s3")
+    settings, data = layout.settings, layout.data("s3")
+    endpoint, (jar,) = settings.s3_server or settings.s3, jars.S3PROXY.files(settings.tools_dir)
     return Service(
         "s3",
         "the tables' files",
@@ -148,6 +148,7 @@ def s3(layout: Layout) -> Service:
 def nessie(layout: Layout) -> Service:
     """The catalog with branches."""
     settings, (jar,) = layout.settings, jars.NESSIE.files(layout.settings.tools_dir)
+    endpoint = settings.nessie_server or settings.nessie
     return Service(
         "nessie",
         "the catalog: tables, branches, merges",
@@ -155,9 +156,9 @@ def nessie(layout: Layout) -> Service:
             *server_jvm(layout, NESSIE_HEAP),
             f"-Dquarkus.config.locations={layout.conf('nessie') / 'application.properties'}", "-jar", str(jar),
         ),
-        probes.http(f"{settings.nessie_api}/config"),
+        probes.http(f"{endpoint.url}/api/v2/config"),
         reads=("nessie",),
-        ports=(settings.nessie, settings.nessie_management),
+        ports=(endpoint, settings.nessie_management),
         # After a kill it goes through its store before it answers.
         patience=300,
         prepare=lambda: layout.data("nessie").mkdir(parents=True, exist_ok=True),

@@ -24,6 +24,8 @@ POLL_SECONDS = 0.01
 """How often delivery reports are asked for: librdkafka has no file descriptor that Python could wait on."""
 SAMPLE = 64
 """The latency of one record in so many is measured."""
+FAILURES_SECONDS = 1.0
+"""How often records that are sent again are logged; each time all since the last."""
 QUIET_SECONDS = 30.0
 """How often one kind of trouble with the broker is logged."""
 MAX_RECORD_BYTES = 8_000_000
@@ -155,6 +157,7 @@ class Delivery:
         self._room = asyncio.Event()
         self._again: deque[Record] = deque()
         self._failures: dict[str, int] = {}
+        self._failures_told_at = -math.inf
         self._told_at: dict[int, float] = {}
         self._producer = Producer(
             {
@@ -229,7 +232,8 @@ class Delivery:
             self._room.set()
             if self._broken is not None:
                 raise DeliveryBrokenError(f"Kafka's producer is broken for good: {self._broken.str()}")
-            if self._failures:
+            if self._failures and time.monotonic() > self._failures_told_at + FAILURES_SECONDS:
+                self._failures_told_at = time.monotonic()
                 log.error("Kafka did not acknowledge in time; sending again", extra={"records": self._failures})
                 self._failures = {}
             while self._again and self.offer(self._again[0]):

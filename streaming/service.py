@@ -76,7 +76,11 @@ async def service(
     with Lease(settings.state_dir, name):
         metrics.serve(getattr(settings, metrics_setting), f"LAKE_{metrics_setting.upper()}")
         delivery = Delivery(
-            settings.kafka.address, name, metrics, refused=lambda record, why: _keep_refused(refused, record, why)
+            settings.kafka.address,
+            name,
+            metrics,
+            refused=lambda record, why: _keep_refused(refused, record, why),
+            patience=settings.kafka_patience,
         )
         await delivery.check(topic.name for topic in topics)
         try:
@@ -103,7 +107,11 @@ async def errand(settings: Settings, venue: str, topics: Iterable[Topic]) -> Asy
     name, metrics = f"errand-{venue}", Metrics(venue)
     refused = settings.state_dir / "spool" / f"{name}.refused.ndjson"
     delivery = Delivery(
-        settings.kafka.address, name, metrics, refused=lambda record, why: _keep_refused(refused, record, why)
+        settings.kafka.address,
+        name,
+        metrics,
+        refused=lambda record, why: _keep_refused(refused, record, why),
+        patience=settings.kafka_patience,
     )
     await delivery.check(topic.name for topic in topics)
     async with asyncio.TaskGroup() as tasks:

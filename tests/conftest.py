@@ -38,6 +38,32 @@ STORY = (
 DEMO_SECONDS = 900
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the seeds of the faults be chosen."""
+    faults = parser.getgroup("faults")
+    faults.addoption("--seeds", type=int, default=1, metavar="N", help="run each fault on N seeds; default: 1")
+    faults.addoption(
+        "--seed", type=int, action="append", metavar="SEED", help="run each fault on this seed; repeatable"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seeds that nobody chose: others in each run."""
+    if not config.option.seed:
+        config.option.seed = [secrets.randbelow(10**6) for _ in range(config.option.seeds)]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Tell the seeds, so that a run can be had again."""
+    return f"seeds of the faults: {' '.join(f'--seed {seed}' for seed in config.option.seed)}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what depends on a seed once for each."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", metafunc.config.option.seed, ids="seed={}".format)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what needs no stack first, then the modules of `STORY` in its order."""
     items.sort(key=lambda item: STORY.index(item.path.stem) if item.path.stem in STORY else -1)

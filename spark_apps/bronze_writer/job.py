@@ -8,6 +8,7 @@ with 1 and the reason in the log, for its supervisor to start it again.
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sys
 import threading
@@ -107,7 +108,7 @@ class BatchTeller(StreamingQueryListener):
         end = offsets.from_json(source.endOffset)
         self._groups.tell(str(batch.name), end)
         if counts := batch.observedMetrics.get(COUNTS):
-            start = offsets.from_json(source.startOffset) if source.startOffset else None
+            start = offsets.of_start(source.startOffset)
             self._letters.settle(Batch(TABLES[str(batch.name)], start, end, counts["refused"]))
         self._metrics.take(batch)
         log.info(
@@ -189,6 +190,17 @@ class Writer:
     def checkpoint(self, table: Table) -> Path:
         """Return the folder where Spark keeps how far the table's query is."""
         return self._settings.state_dir / "checkpoints" / table.name
+
+    def forget_torn_checkpoint(self, table: Table) -> None:
+        """Remove a checkpoint of which a part is lost, so that the query begins anew, after the rows of its table.
+
+        With what is left, Spark might number its batches from 0 again under the old query's id, and Iceberg would take
+        them for ones that it has; or give an unfinished batch to a new query, which would append it a second time.
+        """
+        checkpoint = self.checkpoint(table)
+        if offsets.is_torn(checkpoint):
+            log.warning("a part of the checkpoint is lost, beginning a new one", extra={"table": table.full_name})
+            shutil.rmtree(checkpoint)
 
     def reached(self, feed: Feed) -> offsets.Offsets | None:
         """Return how far a table is, by its query's checkpoint or else by its rows; None if nothing says."""
@@ -303,6 +315,7 @@ def run(settings: Settings) -> int:
     writer = Writer(spark, settings, partitions, letters)
     try:
         for feed in feeds(settings):
+            writer.forget_torn_checkpoint(feed.table)
             reached = writer.reached(feed)
             if reached is not None:
                 # Said again: the last run may have died between the table and the group, and nothing new may come.

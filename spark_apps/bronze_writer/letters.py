@@ -7,6 +7,7 @@ come is told to the group of `bronze.dead_letters`, which is also where it goes 
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -118,10 +119,12 @@ class Letters:
         return False
 
     def _read(self, start: Offsets, end: Offsets) -> DataFrame:
+        # Not `subscribe`: where rows alone tell how far a table is, a partition without any is not in `end`.
+        partitions = {topic: sorted(parts) for topic, parts in end.items()}
         return (
             self._spark.read.format("kafka")
             .option("kafka.bootstrap.servers", self._settings.kafka.address)
-            .option("subscribe", ",".join(end))
+            .option("assign", json.dumps(partitions))
             .option("startingOffsets", offsets.to_json(start))
             .option("endingOffsets", offsets.to_json(end))
             .option("failOnDataLoss", "true")

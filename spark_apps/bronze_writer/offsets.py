@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -17,11 +18,21 @@ Offsets = dict[str, dict[int, int]]
 """By topic and partition the next offset to read: all before it are in the table."""
 
 EARLIEST = -2
+ANSWER_SECONDS = 10.0
+"""How long the broker has to take a group's offsets; a request to one that dies meanwhile is never answered."""
 
 
 def from_json(text: str) -> Offsets:
     """Read offsets as Spark's Kafka source writes them."""
     return {topic: {int(p): o for p, o in parts.items()} for topic, parts in json.loads(text).items()}
+
+
+def of_start(text: str | None) -> Offsets | None:
+    """Read where a batch began, as its progress tells it; None for a query's first, of which it does not say.
+
+    PySpark makes the text `None` of Java's null.
+    """
+    return None if text in (None, "", "None", "null") else from_json(text)
 
 
 def to_json(offsets: Offsets) -> str:
@@ -45,6 +56,13 @@ def of_checkpoint(checkpoint: Path) -> Offsets | None:
 def has_begun(checkpoint: Path) -> bool:
     """Tell whether a query has ever planned a batch with this checkpoint."""
     return bool(_batches(checkpoint / "offsets"))
+
+
+def is_torn(checkpoint: Path) -> bool:
+    """Tell whether a part of a checkpoint is lost without which a query cannot tell its last batch from a new one."""
+    planned, finished = _batches(checkpoint / "offsets"), _batches(checkpoint / "commits")
+    is_whole = (checkpoint / "metadata").exists() and planned and max(finished, default=planned[0]) in planned
+    return checkpoint.exists() and not is_whole
 
 
 def after_rows(highest: Iterable[tuple[str, int, int]], partitions: dict[str, int]) -> Offsets:
@@ -137,7 +155,9 @@ class GroupOffsets:
             with self._changed:
                 self._changed.wait_for(lambda: self._untold or self._is_closing)
                 news, self._untold = self._untold, {}
-            failed = {group: offsets for group, offsets in news.items() if not self._commit(group, offsets)}
+            # Side by side: each may take its whole time when the broker has just been away.
+            asked = {group: self._ask(group, offsets) for group, offsets in news.items()}
+            failed = {group: news[group] for group, told in asked.items() if not _is_told(group, told)}
             with self._changed:
                 for group, offsets in failed.items():
                     self._untold[group] = offsets | self._untold.get(group, {})
@@ -146,18 +166,23 @@ class GroupOffsets:
                 if failed:
                     self._changed.wait_for(lambda: self._is_closing, timeout=self._retry_after)
 
-    def _commit(self, group: str, offsets: Offsets) -> bool:
+    def _ask(self, group: str, offsets: Offsets) -> Future[ConsumerGroupTopicPartitions]:
         positions = [TopicPartition(topic, p, o) for topic, parts in offsets.items() for p, o in parts.items()]
-        try:
-            request = self._admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, positions)])
-            told = request[group].result()
-        except KafkaException as refused:
-            log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
-            return False
-        errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
-        if errors:
-            log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
-        return not errors
+        request = ConsumerGroupTopicPartitions(group, positions)
+        return self._admin.alter_consumer_group_offsets([request], request_timeout=ANSWER_SECONDS)[group]
+
+
+def _is_told(group: str, asked: Future[ConsumerGroupTopicPartitions]) -> bool:
+    """Wait for the broker's answer and return whether it took the offsets."""
+    try:
+        told = asked.result()
+    except KafkaException as refused:
+        log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
+        return False
+    errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
+    if errors:
+        log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
+    return not errors
 
 
 def _batches(folder: Path) -> list[int]:

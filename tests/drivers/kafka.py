@@ -34,7 +34,7 @@ class Kafka:
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Return how far a consumer group has come in each partition of a topic; 0 where it committed nothing."""
         partitions = [TopicPartition(topic, partition) for partition in self.end_offsets(topic)]
-        admin = AdminClient({"bootstrap.servers": self.settings.kafka.address})
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka.address, "log_level": 4})
         request = ConsumerGroupTopicPartitions(group, partitions)
         found = admin.list_consumer_group_offsets([request])[group].result(TIMEOUT)
         return {place.partition: max(place.offset, 0) for place in found.topic_partitions}

@@ -11,8 +11,10 @@ from spark_apps.bronze_writer.offsets import (
     after_rows,
     has_begun,
     is_before,
+    is_torn,
     known,
     of_checkpoint,
+    of_start,
     since,
 )
 
@@ -51,8 +53,40 @@ def test_a_checkpoint_that_is_not_there_has_not_begun(tmp_path):
     assert not has_begun(tmp_path / "lost")
 
 
+def test_a_checkpoint_is_torn_without_its_query_or_the_plan_of_its_newest_batch(checkpoint):
+    folder = checkpoint(planned=(8, 9, 10), finished=(8, 9))
+    assert is_torn(folder)
+
+    (folder / "metadata").touch()
+    assert not is_torn(folder)
+
+    (folder / "offsets" / "9").unlink()
+    assert is_torn(folder)
+
+
+def test_a_checkpoint_without_plans_is_torn_and_one_that_is_not_there_is_not(checkpoint, tmp_path):
+    folder = checkpoint(planned=(), finished=())
+    (folder / "metadata").touch()
+
+    assert is_torn(folder)
+    assert not is_torn(tmp_path / "lost")
+
+
+def test_a_first_batch_that_was_cut_off_leaves_a_whole_checkpoint(checkpoint):
+    folder = checkpoint(planned=(0,), finished=())
+    (folder / "metadata").touch()
+
+    assert not is_torn(folder)
+
+
 def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_unseen_one_begins():
     assert after_rows([("trades", 0, 41), ("gone", 0, 5)], {"trades": 2}) == {"trades": {0: 42, 1: EARLIEST}}
+
+
+@pytest.mark.parametrize("unsaid", [None, "", "None", "null"])
+def test_a_querys_first_batch_does_not_say_where_it_began(unsaid):
+    assert of_start(unsaid) is None
+    assert of_start('{"trades":{"0":42}}') == {"trades": {0: 42}}
 
 
 def test_offsets_survive_the_way_through_sparks_json():
@@ -69,7 +103,7 @@ class Broker:
         self.told: list[dict[int, int]] = []
         self.was_told = threading.Event()
 
-    def alter_consumer_group_offsets(self, requests):
+    def alter_consumer_group_offsets(self, requests, request_timeout):
         [request] = requests
         answer: Future[ConsumerGroupTopicPartitions] = Future()
         if self.refusals:

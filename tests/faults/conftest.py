@@ -1,0 +1,34 @@
+"""The ingestion that the faults strike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from tests.conftest import COMMITTED_RECORDING
+from tests.drivers.ingestion import Ingestion
+from tests.truth.recorder import write_recording
+from tests.truth.recording import read_recording
+from tests.truth.tape import HOUR, hour_of
+
+
+@pytest.fixture(scope="module")
+def ingestion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingestion]:
+    """An ingestion that one module breaks, again and again.
+
+    It plays what follows the recording's first hour, at whose end nothing was recorded for some minutes.
+    """
+    facts = read_recording(COMMITTED_RECORDING)
+    begin = hour_of(min(trades[0].time for trades in facts.values())) + HOUR
+    later = {product: [trade for trade in trades if trade.time >= begin] for product, trades in facts.items()}
+    recording = write_recording(tmp_path_factory.mktemp("recording"), later, seed=3, missing=0)
+    with Ingestion.on_a_stack_of_its_own(recording) as running:
+        yield running
+
+
+@pytest.fixture
+def chance(seed: int) -> Random:
+    """What decides when and where a fault strikes."""
+    return Random(seed)
