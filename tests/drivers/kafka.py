@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from include.settings import Settings
+from tests.drivers.waiting import eventually
 
 TIMEOUT = 30
 
@@ -24,10 +32,7 @@ class Kafka:
         consumer = self._consumer()
         try:
             partitions = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-            return {
-                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT)[1]
-                for partition in sorted(partitions)
-            }
+            return {partition: _end(consumer, TopicPartition(topic, partition)) for partition in sorted(partitions)}
         finally:
             consumer.close()
 
@@ -84,3 +89,17 @@ class Kafka:
                 "auto.offset.reset": "earliest",
             }
         )
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """Return a partition's end; of one that was just made, once the broker knows that it leads it."""
+
+    def end() -> tuple[int] | None:
+        try:
+            return (consumer.get_watermark_offsets(partition, timeout=TIMEOUT)[1],)
+        except KafkaException as refused:
+            if refused.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            return None
+
+    return eventually(end, within=TIMEOUT, what=f"a leader of {partition}", every=0.2)[0]
