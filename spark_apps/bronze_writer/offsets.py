@@ -179,7 +179,7 @@ def _is_told(group: str, asked: Future[ConsumerGroupTopicPartitions]) -> bool:
     except KafkaException as refused:
         log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
         return False
-    errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
+    errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions or () if p.error]
     if errors:
         log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
     return not errors
