@@ -27,8 +27,8 @@ WRITER, PRODUCER = "bronze-writer", "producer-coinbase"
 HEARTBEATS_SECONDS = 2.5
 ENOUGH_MISSED = 5000
 MANY_CALLS = 20
-HURRY = 200
-"""At this speed some seven thousand trades are missed until a lost feed is noticed and followed again."""
+HURRY = 300
+"""At this speed some seven thousand trades or more are missed until a lost feed is noticed and followed again."""
 
 
 def commit_to(table: str) -> Callable[[Request], bool]:
