@@ -32,7 +32,7 @@ def of_start(text: str | None) -> Offsets | None:
 
     PySpark makes the text `None` of Java's null.
     """
-    return None if text in (None, "", "None", "null") else from_json(text)
+    return None if text is None or text in ("", "None", "null") else from_json(text)
 
 
 def to_json(offsets: Offsets) -> str:
