@@ -32,7 +32,7 @@ def of_start(text: str | None) -> Offsets | None:
 
     PySpark makes the text `None` of Java's null.
     """
-    return None if text in (None, "", "None", "null") else from_json(text)
+    return None if text is None or text in ("", "None", "null") else from_json(text)
 
 
 def to_json(offsets: Offsets) -> str:
@@ -179,7 +179,7 @@ def _is_told(group: str, asked: Future[ConsumerGroupTopicPartitions]) -> bool:
     except KafkaException as refused:
         log.warning("offsets not committed, trying again", extra={"group": group, "reason": str(refused)})
         return False
-    errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions if p.error]
+    errors = [f"{p.topic}/{p.partition}: {p.error}" for p in told.topic_partitions or () if p.error]
     if errors:
         log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
     return not errors
