@@ -118,7 +118,7 @@ class Broker:
 
 def test_what_the_broker_refuses_is_told_again():
     broker = Broker(refusals=2)
-    groups = GroupOffsets(broker, retry_after=0.01)
+    groups = GroupOffsets(lambda: broker, retry_after=0.01)
 
     groups.tell("bronze.trades", {"trades": {0: 5}})
 
@@ -129,7 +129,7 @@ def test_what_the_broker_refuses_is_told_again():
 
 def test_closing_tells_what_is_untold():
     broker = Broker()
-    groups = GroupOffsets(broker)
+    groups = GroupOffsets(lambda: broker)
 
     groups.tell("bronze.trades", {"trades": {0: 5}})
     groups.close()
@@ -139,7 +139,7 @@ def test_closing_tells_what_is_untold():
 
 def test_two_tellers_of_one_group_do_not_silence_each_other():
     broker = Broker(refusals=1)
-    groups = GroupOffsets(broker, retry_after=0.01)
+    groups = GroupOffsets(lambda: broker, retry_after=0.01)
 
     groups.tell("bronze.dead_letters", {"trades": {0: 5}})
     groups.tell("bronze.dead_letters", {"dlq": {3: 7}})
