@@ -116,6 +116,18 @@ class Broker:
         return {request.group_id: answer}
 
 
+def test_what_one_client_cannot_tell_is_told_by_the_next():
+    lost, sound = Broker(refusals=1), Broker()
+    clients = iter((lost, sound))
+    groups = GroupOffsets(lambda: next(clients), retry_after=0.01)
+
+    groups.tell("bronze.trades", {"trades": {0: 5}})
+
+    assert sound.was_told.wait(5)
+    groups.close()
+    assert (lost.told, sound.told) == ([], [{0: 5}])
+
+
 def test_what_the_broker_refuses_is_told_again():
     broker = Broker(refusals=2)
     groups = GroupOffsets(lambda: broker, retry_after=0.01)
