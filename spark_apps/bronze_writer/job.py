@@ -302,12 +302,16 @@ def unsettled(admin: AdminClient, feed: Feed, reached: offsets.Offsets, partitio
 
 def run(settings: Settings) -> int:
     """Keep the queries running until one fails or the process is told to stop; return the exit code."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka.address})
+
+    def connect() -> AdminClient:
+        return AdminClient({"bootstrap.servers": settings.kafka.address})
+
+    admin = connect()
     partitions = partition_counts(admin)
     metrics = WriterMetrics()
     metrics.serve(settings.bronze_metrics)
     spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
-    groups = offsets.GroupOffsets(admin)
+    groups = offsets.GroupOffsets(connect)
     letters = Letters(spark, settings, groups, metrics.dead_letters.inc)
     teller = BatchTeller(groups, letters, metrics)
     spark.streams.addListener(teller)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -124,12 +124,14 @@ class GroupOffsets:
     group matter; what could not be told is tried again until it is told or outdated.
 
     Args:
-        admin: A client of the broker.
+        connect: Makes a client of the broker. After a failure a new one is made: a client whose broker died in the
+            middle of a request may never get an answer again.
         retry_after: Seconds between two tries.
     """
 
-    def __init__(self, admin: AdminClient, retry_after: float = 5.0) -> None:
-        self._admin = admin
+    def __init__(self, connect: Callable[[], AdminClient], retry_after: float = 5.0) -> None:
+        self._connect = connect
+        self._admin = connect()
         self._retry_after = retry_after
         self._untold: dict[str, Offsets] = {}
         self._changed = threading.Condition()
@@ -158,6 +160,8 @@ class GroupOffsets:
             # Side by side: each may take its whole time when the broker has just been away.
             asked = {group: self._ask(group, offsets) for group, offsets in news.items()}
             failed = {group: news[group] for group, told in asked.items() if not _is_told(group, told)}
+            if failed:
+                self._admin = self._connect()
             with self._changed:
                 for group, offsets in failed.items():
                     self._untold[group] = offsets | self._untold.get(group, {})

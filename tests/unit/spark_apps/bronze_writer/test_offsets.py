@@ -116,9 +116,21 @@ class Broker:
         return {request.group_id: answer}
 
 
+def test_what_one_client_cannot_tell_is_told_by_the_next():
+    lost, sound = Broker(refusals=1), Broker()
+    clients = iter((lost, sound))
+    groups = GroupOffsets(lambda: next(clients), retry_after=0.01)
+
+    groups.tell("bronze.trades", {"trades": {0: 5}})
+
+    assert sound.was_told.wait(5)
+    groups.close()
+    assert (lost.told, sound.told) == ([], [{0: 5}])
+
+
 def test_what_the_broker_refuses_is_told_again():
     broker = Broker(refusals=2)
-    groups = GroupOffsets(broker, retry_after=0.01)
+    groups = GroupOffsets(lambda: broker, retry_after=0.01)
 
     groups.tell("bronze.trades", {"trades": {0: 5}})
 
@@ -129,7 +141,7 @@ def test_what_the_broker_refuses_is_told_again():
 
 def test_closing_tells_what_is_untold():
     broker = Broker()
-    groups = GroupOffsets(broker)
+    groups = GroupOffsets(lambda: broker)
 
     groups.tell("bronze.trades", {"trades": {0: 5}})
     groups.close()
@@ -139,7 +151,7 @@ def test_closing_tells_what_is_untold():
 
 def test_two_tellers_of_one_group_do_not_silence_each_other():
     broker = Broker(refusals=1)
-    groups = GroupOffsets(broker, retry_after=0.01)
+    groups = GroupOffsets(lambda: broker, retry_after=0.01)
 
     groups.tell("bronze.dead_letters", {"trades": {0: 5}})
     groups.tell("bronze.dead_letters", {"dlq": {3: 7}})
