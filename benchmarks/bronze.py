@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -167,7 +168,7 @@ def report(size: Size, steady: dict[str, list[Turn]], bursts: dict[str, list[Tur
     ]
     costs = page.table(("load", "who", "records per CPU second", "ours to it"), rows)
     delays = [(who, pl.concat([turn.latencies for turn in turns])) for who, turns in steady.items()]
-    delays.append((f"ours, while {hours} hours of Silver are built", beside.latencies))
+    delays.append((f"ours, while Silver is built beside it ({hours} times)", beside.latencies))
     seconds = page.table(
         ("from the exchange to visible", "records", "median", "p99", "most"),
         [
@@ -337,13 +338,13 @@ def hours_built_beside(stack: RunningStack) -> Iterator[list[float]]:
                 raise RuntimeError(f"the hour cannot be built: {done.stdout[-2000:]}")
             took.append(time.monotonic() - began)
 
-    builder = threading.Thread(target=build)
-    builder.start()
-    try:
-        yield took
-    finally:
-        stop.set()
-        builder.join()
+    with ThreadPoolExecutor(1) as pool:
+        builder = pool.submit(build)
+        try:
+            yield took
+        finally:
+            stop.set()
+    builder.result()
 
 
 if __name__ == "__main__":
