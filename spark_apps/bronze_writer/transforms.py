@@ -235,6 +235,6 @@ def _header(header: Header) -> Column:
 
 
 def _utf8(binary: Column) -> Column:
-    """Return bytes as text, or null where they are not UTF-8; a cast would let them through."""
-    text = F.decode(binary, "UTF-8")
-    return F.when(F.encode(text, "UTF-8") == binary, text)
+    """Return bytes as text, or null where they are not UTF-8, which a cast lets through and decoding replaces."""
+    text = binary.cast("string")
+    return F.when(F.decode(binary, "UTF-8") == text, text)
