@@ -108,7 +108,7 @@ class BatchTeller(StreamingQueryListener):
         end = offsets.from_json(source.endOffset)
         self._groups.tell(str(batch.name), end)
         if counts := batch.observedMetrics.get(COUNTS):
-            start = offsets.of_start(source.startOffset)
+            start = offsets.of_progress(source.startOffset)
             self._letters.settle(Batch(TABLES[str(batch.name)], start, end, counts["refused"]))
         self._metrics.take(batch)
         log.info(

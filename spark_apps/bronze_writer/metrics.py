@@ -125,7 +125,8 @@ class WriterMetrics:
         self.batch_seconds.labels(table).observe(seconds)
         self.last_batch.labels(table).set(committed_at)
         [source] = batch.sources
-        latest, reached = offsets.from_json(source.latestOffset), offsets.from_json(source.endOffset)
+        # A batch that an earlier start had planned does not say what was in Kafka then.
+        latest, reached = offsets.of_progress(source.latestOffset) or {}, offsets.from_json(source.endOffset)
         for topic, ends in latest.items():
             for partition, end in ends.items():
                 self.lag.labels(table, topic, str(partition)).set(end - reached[topic][partition])

@@ -27,9 +27,10 @@ def from_json(text: str) -> Offsets:
     return {topic: {int(p): o for p, o in parts.items()} for topic, parts in json.loads(text).items()}
 
 
-def of_start(text: str | None) -> Offsets | None:
-    """Read where a batch began, as its progress tells it; None for a query's first, of which it does not say.
+def of_progress(text: str | None) -> Offsets | None:
+    """Read offsets that a batch's progress may leave out; None if it does.
 
+    It does not say where a query's first batch began, nor what was in Kafka when an earlier start planned a batch.
     PySpark makes the text `None` of Java's null.
     """
     return None if text is None or text in ("", "None", "null") else from_json(text)

@@ -89,7 +89,7 @@ def test_checkpoint_lost_with_a_batch_that_is_not_in_it(ingestion: Ingestion, ch
     else:
         lost.unlink()
     # The first batch of a query that begins anew is one that does not say where it began.
-    ingestion.kafka.produce(RAW, "BTC-USD", [f"garbled {chance.random()}".encode()])
+    ingestion.kafka.produce(RAW, "BTC-USD", [f"the first after a loss {chance.random()}".encode()])
 
     ingestion.stack.supervisor.launch(WRITER)
 

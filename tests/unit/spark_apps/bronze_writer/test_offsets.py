@@ -14,7 +14,7 @@ from spark_apps.bronze_writer.offsets import (
     is_torn,
     known,
     of_checkpoint,
-    of_start,
+    of_progress,
     since,
 )
 
@@ -85,8 +85,8 @@ def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_u
 
 @pytest.mark.parametrize("unsaid", [None, "", "None", "null"])
 def test_a_querys_first_batch_does_not_say_where_it_began(unsaid):
-    assert of_start(unsaid) is None
-    assert of_start('{"trades":{"0":42}}') == {"trades": {0: 42}}
+    assert of_progress(unsaid) is None
+    assert of_progress('{"trades":{"0":42}}') == {"trades": {0: 42}}
 
 
 def test_offsets_survive_the_way_through_sparks_json():

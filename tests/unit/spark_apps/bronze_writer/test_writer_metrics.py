@@ -123,6 +123,17 @@ def test_batches_are_told_by_their_records_their_duration_and_what_they_left():
     assert now["bronze_last_batch_time_seconds", "bronze.trades"] == NOON.timestamp() + 4
 
 
+def test_a_batch_that_an_earlier_start_had_planned_says_nothing_of_its_lag():
+    metrics, batch = WriterMetrics(), committed(records=100, seconds=2, reached=100, latest=100)
+    batch.sources[0].latestOffset = "None"
+
+    metrics.take(batch)
+
+    now = told(metrics)
+    assert now["bronze_batch_records_sum", "bronze.trades"] == 100
+    assert not [labels for labels in now if labels[0] == "bronze_lag_records"]
+
+
 def test_a_trade_is_in_bronze_when_its_batch_is_committed():
     metrics, times = WriterMetrics(), [NOON.timestamp() - 8, NOON.timestamp() - 1]
 
