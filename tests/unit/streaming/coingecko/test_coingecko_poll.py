@@ -78,7 +78,7 @@ class Scene:
         return self.metrics.next_request.labels("coingecko")._value.get()
 
     def told(self, line: str) -> bool:
-        return line in generate_latest(self.metrics._registry).decode().splitlines()
+        return line in generate_latest(self.metrics.registry).decode().splitlines()
 
 
 @pytest.fixture(autouse=True)
