@@ -42,6 +42,7 @@ A record of the raw topic is a trade or a dead letter, so both tables must have 
 
 Offsets = dict[str, dict[int, int]]
 """The first offset that is not meant, by topic and partition."""
+OffsetsAsText = dict[str, dict[str, int]]
 
 
 class HourNotCoveredError(Exception):
@@ -131,8 +132,17 @@ class Evidence:
 
     def as_json(self) -> dict[str, Any]:
         """Give the evidence as JSON can carry it: partitions as text."""
-        offsets = {topic: {str(part): end for part, end in ends.items()} for topic, ends in self.offsets.items()}
-        return asdict(self) | {"offsets": offsets}
+        return asdict(self) | {"offsets": as_text(self.offsets)}
+
+
+def as_text(offsets: Offsets) -> OffsetsAsText:
+    """Give offsets as JSON can carry them: partitions as text."""
+    return {topic: {str(part): end for part, end in ends.items()} for topic, ends in offsets.items()}
+
+
+def of_text(offsets: OffsetsAsText) -> Offsets:
+    """Read offsets from JSON."""
+    return {topic: {int(part): end for part, end in ends.items()} for topic, ends in offsets.items()}
 
 
 @dataclass
@@ -148,10 +158,12 @@ class HourWatch:
     products: tuple[str, ...]
     hour: Hour
     silence_limit: timedelta
+    ends: Offsets | None = None
+    """Where the topics ended at a moment when the hour was closed; None until it was seen to be."""
     status: str = "not looked yet"
     """What the hour waits for, in words, as of the last look."""
     _progress: dict[str, Progress] = field(default_factory=dict)
-    _ends: Offsets | None = None
+    _is_closed: bool = False
     _standing: Standing = field(default_factory=Standing)
 
     def __post_init__(self) -> None:
@@ -169,7 +181,7 @@ class HourWatch:
             HourNotCoveredError: If the hour lies before the lake's first.
             KafkaException: If the broker does not answer.
         """
-        if self._ends is None:
+        if not self._is_closed:
             for key, value in self._log.new_records():
                 self._progress[key] = _read_progress(value)
             self._standing = standing(self._progress, self.products, self.hour, self.silence_limit)
@@ -177,16 +189,18 @@ class HourWatch:
                 waiting = ", ".join(map(self._describe, self._standing.waiting))
                 self.status = f"{self.hour} is not closed yet: {waiting}"
                 return None
+            self._is_closed = True
+        if self.ends is None:
             # Taken after the hour was closed: whatever it holds lies before these.
-            self._ends = end_offsets(self._admin, {topic for topic, _ in SETTLED})
-        missing = behind(self._admin, self._ends)
+            self.ends = end_offsets(self._admin, {topic for topic, _ in SETTLED})
+        missing = behind(self._admin, self.ends)
         if missing:
             self.status = f"{self.hour} is closed; Bronze still has to commit {missing}"
             return None
         self.status = f"{self.hour} is wholly in Bronze"
         return Evidence(
             hour=self.hour.key,
-            offsets=self._ends,
+            offsets=self.ends,
             closed_through={name: said.closed_through.isoformat() for name, said in sorted(self._progress.items())},
             silent=list(self._standing.silent),
             uncovered=list(self._standing.uncovered),
@@ -199,10 +213,14 @@ class HourWatch:
 
 @contextmanager
 def hour_watch(
-    bootstrap: str, products: Iterable[tuple[str, str, str]], hour: Hour, silence_limit: timedelta
+    bootstrap: str,
+    products: Iterable[tuple[str, str, str]],
+    hour: Hour,
+    silence_limit: timedelta,
+    ends: Offsets | None = None,
 ) -> Iterator[HourWatch]:
-    """Open a watch on one hour, for products by venue, market and name."""
-    watch = HourWatch(bootstrap, tuple(map("/".join, products)), hour, silence_limit)
+    """Open a watch on one hour, for products by venue, market and name; `ends` from an earlier watch on it."""
+    watch = HourWatch(bootstrap, tuple(map("/".join, products)), hour, silence_limit, ends)
     try:
         yield watch
     finally:

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from include.orchestration import ingestion
 from include.orchestration import turn as turns
-from include.orchestration.evidence import HourNotCoveredError, behind, hour_watch
+from include.orchestration.evidence import HourNotCoveredError, OffsetsAsText, behind, hour_watch, of_text
 from include.orchestration.hours import Hour
 from include.orchestration.nessie import Nessie
 from include.settings import Settings
@@ -36,15 +36,21 @@ class HourTrigger(BaseTrigger):
         hour: The partition key.
         waiting_since: ISO 8601, UTC; when the task began to wait.
         has_warned: Whether it was already said that the wait is long.
+        ends: Where the topics ended when the task saw that the hour is closed; None if it is not.
     """
 
-    def __init__(self, hour: str, waiting_since: str, has_warned: bool) -> None:
+    def __init__(self, hour: str, waiting_since: str, has_warned: bool, ends: OffsetsAsText | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.hour, self.waiting_since, self.has_warned = hour, waiting_since, has_warned
+        self.hour, self.waiting_since, self.has_warned, self.ends = hour, waiting_since, has_warned, ends
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Name the class and its arguments."""
-        arguments = {"hour": self.hour, "waiting_since": self.waiting_since, "has_warned": self.has_warned}
+        arguments = {
+            "hour": self.hour,
+            "waiting_since": self.waiting_since,
+            "has_warned": self.has_warned,
+            "ends": self.ends,
+        }
         return f"{__name__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -54,7 +60,8 @@ class HourTrigger(BaseTrigger):
         # A silent product is let through by the exchange's clock; this is for when nothing moves at all.
         patience_ends = max(datetime.fromisoformat(self.waiting_since), hour.end) + settings.silence_limit
         said = ""
-        with hour_watch(settings.kafka.address, settings.followed, hour, settings.silence_limit) as watch:
+        ends = of_text(self.ends) if self.ends else None
+        with hour_watch(settings.kafka.address, settings.followed, hour, settings.silence_limit, ends) as watch:
             while True:
                 try:
                     evidence = await asyncio.to_thread(watch.look)

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 
 from include.orchestration import alerts
 from include.orchestration import turn as turns
-from include.orchestration.evidence import HourNotCoveredError, hour_watch
+from include.orchestration.evidence import HourNotCoveredError, Offsets, as_text, hour_watch
 from include.orchestration.hours import Hour
 from include.orchestration.nessie import Nessie
 from include.orchestration.triggers import ALIVE, HourTrigger, TurnTrigger
@@ -28,17 +28,18 @@ class WaitForHour(BaseOperator):
         """Look at once: an hour of history needs no waiting."""
         settings = Settings.load()
         hour = _hour(context)
-        evidence = None
+        evidence = ends = None
         try:
             with hour_watch(settings.kafka.address, settings.followed, hour, settings.silence_limit) as watch:
                 evidence = watch.look()
+                ends = watch.ends
                 self.log.info(watch.status)
         except HourNotCoveredError as error:
             raise AirflowFailException(str(error)) from error
         except KafkaException as error:
             self.log.warning("Kafka does not answer, so we wait for it: %s", error)
         if evidence is None:
-            self._wait(hour, waiting_since=datetime.now(UTC).isoformat(), has_warned=False)
+            self._wait(hour, waiting_since=datetime.now(UTC).isoformat(), has_warned=False, ends=ends)
         return self._let_through(context, evidence.as_json())
 
     def resume(self, context: Context, event: dict[str, Any], waiting_since: str) -> dict[str, Any]:
@@ -53,8 +54,8 @@ class WaitForHour(BaseOperator):
             case _:
                 raise AirflowFailException(event["detail"])
 
-    def _wait(self, hour: Hour, *, waiting_since: str, has_warned: bool) -> NoReturn:
-        trigger = HourTrigger(hour.key, waiting_since, has_warned)
+    def _wait(self, hour: Hour, *, waiting_since: str, has_warned: bool, ends: Offsets | None = None) -> NoReturn:
+        trigger = HourTrigger(hour.key, waiting_since, has_warned, as_text(ends) if ends else None)
         self.defer(trigger=trigger, method_name="resume", kwargs={"waiting_since": waiting_since})
 
     def _let_through(self, context: Context, evidence: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """When is an hour closed, as the producers say?"""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.orchestration.evidence import HourNotCoveredError, Progress, Standing, standing
+from include.orchestration.evidence import HourNotCoveredError, Progress, Standing, as_text, of_text, standing
 from include.orchestration.hours import Hour
 
 pytestmark = pytest.mark.unit
@@ -76,3 +77,9 @@ def test_a_product_that_is_no_longer_asked_for_is_not_waited_for():
     progress = {BTC: through(at(10)), DOGE: through(at(7))}
 
     assert standing(progress, [BTC], HOUR, LIMIT) == Standing()
+
+
+def test_offsets_are_the_same_after_their_way_through_json():
+    offsets = {"coinbase.raw.trades": {0: 7, 3: 0}, "ingestion.events": {0: 1}}
+
+    assert of_text(json.loads(json.dumps(as_text(offsets)))) == offsets
