@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from include.metrics_server import serve
 from include.settings import Endpoint
 from streaming.drift import Drift
 from streaming.failures import RefusalError
@@ -141,12 +142,9 @@ class Metrics(Collector):
             RefusalError: If the port is taken.
         """
         try:
-            start_http_server(at.port, addr=at.host, registry=self.registry)
+            serve(self.registry, at, setting)
         except OSError as error:
-            raise RefusalError(
-                f"metrics cannot be served at {at.address} ({error.strerror}): "
-                f"stop what listens there, or set {setting}__PORT to a free port"
-            ) from error
+            raise RefusalError(str(error)) from error
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"ingestion_{name}", meaning, ("venue", *labels), registry=self.registry)

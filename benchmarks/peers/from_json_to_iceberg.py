@@ -20,6 +20,7 @@ MATCH = (
 
 spark = SparkSession.builder.appName("from-json-to-iceberg").getOrCreate()
 spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {TABLE.rpartition('.')[0]}")
+# By hand, and not from the contracts: it is a stranger's table, made as one would make it first.
 spark.sql(f"CREATE TABLE {TABLE} ({MATCH}) USING iceberg {DAYS and f'PARTITIONED BY (days({DAYS}))'}")
 (
     spark.readStream.format("kafka")

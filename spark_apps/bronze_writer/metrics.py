@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
+from include.metrics_server import serve
 from include.settings import Endpoint
 from spark_apps.bronze_writer import offsets
 
@@ -108,13 +109,7 @@ class WriterMetrics:
         Raises:
             OSError: If the port is taken.
         """
-        try:
-            start_http_server(at.port, addr=at.host, registry=self.registry)
-        except OSError as error:
-            raise OSError(
-                f"metrics cannot be served at {at.address} ({error.strerror}): "
-                "stop what listens there, or set LAKE_BRONZE_METRICS__PORT to a free port"
-            ) from error
+        serve(self.registry, at, "LAKE_BRONZE_METRICS")
 
     def take(self, batch: StreamingQueryProgress) -> None:
         """Count a batch that is committed."""

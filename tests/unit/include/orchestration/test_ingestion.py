@@ -1,5 +1,7 @@
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,23 +108,30 @@ def endpoint() -> Endpoint:
         return Endpoint(port=probe.getsockname()[1])
 
 
+@contextmanager
+def serving(registry: CollectorRegistry, endpoint: Endpoint) -> Iterator[None]:
+    """Answer as a producer does."""
+    server, thread = start_http_server(endpoint.port, addr=endpoint.host, registry=registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def test_a_producer_that_hears_frames_is_well_and_one_that_hears_none_is_in_trouble(endpoint: Endpoint):
     registry = CollectorRegistry()
     frames = Counter("ingestion_frames", "", ("venue", "channel"), registry=registry).labels("coinbase", "heartbeat")
     Counter("ingestion_delivered_records", "", ("venue",), registry=registry).labels("coinbase").inc(5)
     last_id = Gauge("ingestion_last_trade_id", "", ("venue", "market", "product_id"), registry=registry)
     last_id.labels("coinbase", "spot", "A-B").set(7)
-    server, thread = start_http_server(endpoint.port, addr=endpoint.host, registry=registry)
-    try:
+    with serving(registry, endpoint):
         check = FeedCheck({"coinbase": endpoint}, timedelta(0))
         readings = []
         for heard in (1, 1, 0):
             frames.inc(heard)
             readings.append(check.look())
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
     assert [reading.troubles for reading in readings] == [
         (),
@@ -138,17 +147,12 @@ def test_a_venue_that_is_polled_is_silent_until_its_next_request_is_due(endpoint
     Counter("ingestion_frames", "", ("venue", "channel"), registry=registry).labels("coingecko", "prices")
     Counter("ingestion_delivered_records", "", ("venue",), registry=registry).labels("coingecko")
     due = Gauge("ingestion_next_request_seconds", "", ("venue",), registry=registry).labels("coingecko")
-    server, thread = start_http_server(endpoint.port, addr=endpoint.host, registry=registry)
-    try:
+    with serving(registry, endpoint):
         check = FeedCheck({"coingecko": endpoint}, timedelta(0))
         readings = []
         for seconds in (3600, 3600, -1, -1):
             due.set(time.time() + seconds)
             readings.append(check.look())
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
     assert [reading.troubles for reading in readings] == [
         (),
