@@ -45,8 +45,12 @@ from tests.drivers.lake import Lake
 from tests.drivers.running_stack import RunningStack
 
 PEER = CHECKOUT / "benchmarks" / "peers" / "from_json_to_iceberg.py"
-PEERS = {"plain job": "", "plain job, table by day": "time"}
-"""The column by whose days a peer's table is partitioned, as ours is; by default Iceberg has such rows shuffled."""
+PEERS = {
+    "plain job, the same columns": ("all", "received_at"),
+    "plain job, fields alone": ("fields", ""),
+    "plain job, fields alone, by day": ("fields", "time"),
+}
+"""What a peer keeps, and the column by whose days its table is partitioned; Iceberg has such rows shuffled."""
 SHARED = ("spark.sql.catalog.", "spark.sql.extensions", "spark.driver.extraClassPath", "spark.driver.host")
 """What the peer has of the stack's configuration of Spark; the rest is Spark's default."""
 
@@ -62,16 +66,19 @@ class Size:
 
     Args:
         rounds: Turns of each.
+        warm_ups: Turns of each beforehand: these are services that run for days, and Java compiles for minutes.
         seconds: How long a turn's steady load lasts.
         burst: How many records come at once.
     """
 
     rounds: int
+    warm_ups: int
     seconds: int
     burst: int
 
 
-WHOLE, SHORT = Size(rounds=5, seconds=20, burst=100_000), Size(rounds=1, seconds=20, burst=50_000)
+WHOLE = Size(rounds=5, warm_ups=6, seconds=20, burst=100_000)
+SHORT = Size(rounds=1, warm_ups=1, seconds=20, burst=50_000)
 
 
 @dataclass
@@ -132,9 +139,7 @@ def measure_on(stack: RunningStack, size: Size) -> str:
         ours = Participant("ours", COINBASE_TRADES.name, bronze.TRADES.full_name, process)
         all_ = [ours, *(running.enter_context(peer(stack, name)) for name in PEERS)]
         for who in all_:
-            for _ in range(2):
-                take_turn(settings, who, size.burst)
-            take_turn(settings, who, PER_SECOND * size.seconds, PER_SECOND)
+            warm_up(settings, who, size)
         steady: dict[str, list[Turn]] = {who.name: [] for who in all_}
         bursts: dict[str, list[Turn]] = {who.name: [] for who in all_}
         for round_ in range(size.rounds):
@@ -145,6 +150,15 @@ def measure_on(stack: RunningStack, size: Size) -> str:
     with hours_built_beside(stack) as built:
         beside = take_turn(settings, ours, PER_SECOND * size.seconds * size.rounds, PER_SECOND)
     return report(size, steady, bursts, beside, len(built))
+
+
+def warm_up(settings: Settings, who: Participant, size: Size) -> None:
+    """Let a participant become what it is after a while."""
+    for _ in range(2):
+        take_turn(settings, who, size.burst)
+    for number in range(size.warm_ups):
+        turn = take_turn(settings, who, PER_SECOND * size.seconds, PER_SECOND)
+        print(f"warm-up {number + 1}, {who.name}: {turn.per_cpu:,.0f} records per CPU second", flush=True)
 
 
 def told(round_: int, who: Participant, steady: Turn, burst: Turn) -> None:
@@ -197,7 +211,7 @@ def peer(stack: RunningStack, name: str) -> Iterator[Participant]:
     kept = [line for line in lines if line.startswith(SHARED) and "cache-enabled" not in line]
     (folder / "plain.conf").write_text("\n".join(kept))
     checkpoint = (folder / "checkpoint").as_uri()
-    words = [settings.kafka.address, topic, f"{settings.catalog}.{table}", checkpoint, PEERS[name]]
+    words = [settings.kafka.address, topic, f"{settings.catalog}.{table}", checkpoint, *PEERS[name]]
     command = [sys.executable, "-m", "stack", "run", "spark-submit", "--properties-file", str(folder / "plain.conf")]
     with (
         (folder / "plain.log").open("w") as log,

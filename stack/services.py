@@ -216,6 +216,7 @@ def bronze_writer(layout: Layout) -> Service:
         probes.http(f"{endpoint.url}/api/v1/version"),
         after=("tables", "topics"),
         reads=("spark", "settings"),
+        environment=java.LONG_LIVED,
         ports=(endpoint, layout.settings.bronze_metrics),
         stop_seconds=60,
     )  # fmt: skip
