@@ -12,6 +12,7 @@ from collections.abc import Callable
 import psycopg2
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from prometheus_client.parser import text_string_to_metric_families
 from pyhive import hive
 from thrift.transport.TTransport import TTransportException
 
@@ -47,6 +48,21 @@ def http(url: str, *, ok: Callable[[int], bool] = lambda status: status == 200) 
             return ok(refused.code)
         except (OSError, ValueError):
             return False
+
+    return ask
+
+
+def metric(endpoint: Endpoint, name: str, at_least: float) -> Callable[[], bool]:
+    """Ask for a metric without labels, and whether it has come to a value."""
+
+    def ask() -> bool:
+        try:
+            with here(f"{endpoint.url}/metrics", timeout=SECONDS) as response:
+                told = response.read().decode()
+        except (OSError, ValueError):
+            return False
+        families = text_string_to_metric_families(told)
+        return any(sample.name == name and sample.value >= at_least for each in families for sample in each.samples)
 
     return ask
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from include.contracts import bronze
 from include.settings import CHECKOUT, Endpoint, Settings
 from stack import console, database, jars, java, probes, standard
 from stack.failures import StackError
@@ -195,7 +196,7 @@ def thrift(layout: Layout) -> Service:
 
 def bronze_writer(layout: Layout) -> Service:
     """The stream from Kafka into Bronze."""
-    endpoint = layout.settings.spark_ui
+    endpoint, metrics = layout.settings.spark_ui, layout.settings.bronze_metrics
     ui = {
         "spark.ui.enabled": "true",
         "spark.ui.port": str(endpoint.port),
@@ -213,12 +214,14 @@ def bronze_writer(layout: Layout) -> Service:
             *(word for name, value in ui.items() for word in ("--conf", f"{name}={value}")),
             str(CHECKOUT / "spark_apps" / "bronze_writer" / "job.py"),
         ),
-        probes.http(f"{endpoint.url}/api/v1/version"),
+        # Its first batches are the slowest by far; until then an hour would only wait, and take their core.
+        probes.metric(metrics, "bronze_queries_at_work", at_least=len(bronze.TABLES)),
         after=("tables", "topics"),
         reads=("spark", "settings"),
         environment=java.LONG_LIVED,
-        ports=(endpoint, layout.settings.bronze_metrics),
+        ports=(endpoint, metrics),
         stop_seconds=60,
+        patience=240,
     )  # fmt: skip
 
 
@@ -303,7 +306,7 @@ def airflow(layout: Layout) -> list[Service]:
     return [
         process("airflow-api", "the console: pages and API", probes.airflow_api(settings.airflow), "api-server",
                 after=(), ports=(settings.airflow,)),
-        # After the writer: an hour that starts before it would only wait, and take its core.
+        # An hour that starts before the writer would only wait, and take its core.
         process("airflow-scheduler", "starts what is due", well("scheduler"), "scheduler", no_log_server,
                 after=("airflow-api", "bronze-writer")),
         process("airflow-dag-processor", "reads dags/", well("dag_processor"), "dag-processor",

@@ -122,7 +122,8 @@ class BatchTeller(StreamingQueryListener):
         )
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
-        """Nothing new in Kafka: there is nothing to tell."""
+        """Nothing is new in Kafka."""
+        self._metrics.at_work(event.id)
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
         """The main thread sees it by itself."""

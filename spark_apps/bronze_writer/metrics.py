@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import accumulate
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
@@ -100,6 +101,11 @@ class WriterMetrics:
             "bronze_dead_letters", "Records that became dead letters, the producers' own among them.",
             registry=self.registry,
         )  # fmt: skip
+        self.queries = Gauge(
+            "bronze_queries_at_work", "Queries that have come to an end of Kafka or of a batch since this start.",
+            registry=self.registry,
+        )  # fmt: skip
+        self._at_work: set[UUID] = set()
         self.latency = Latencies("bronze_event_seconds", "From a trade, by the exchange's clock, to its commit.")
         self.registry.register(self.latency)
 
@@ -111,8 +117,14 @@ class WriterMetrics:
         """
         serve(self.registry, at, "LAKE_BRONZE_METRICS")
 
+    def at_work(self, query: UUID) -> None:
+        """Take note that a query has committed a batch, or found that nothing is new."""
+        self._at_work.add(query)
+        self.queries.set(len(self._at_work))
+
     def take(self, batch: StreamingQueryProgress) -> None:
         """Count a batch that is committed."""
+        self.at_work(batch.id)
         table = str(batch.name)
         seconds = batch.durationMs["triggerExecution"] / 1000
         committed_at = datetime.fromisoformat(batch.timestamp).timestamp() + seconds

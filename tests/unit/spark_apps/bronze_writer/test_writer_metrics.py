@@ -3,6 +3,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from prometheus_client import generate_latest
@@ -15,6 +16,7 @@ from spark_apps.bronze_writer.metrics import LATENCY_SECONDS, Latencies, WriterM
 
 pytestmark = pytest.mark.unit
 
+TRADES_QUERY, TICKERS_QUERY = uuid4(), uuid4()
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
@@ -99,6 +101,7 @@ def committed(records: int, seconds: float, reached: int, latest: int, live: dic
         latestOffset=json.dumps({"coinbase.raw.trades": {"0": latest}}),
     )
     return SimpleNamespace(
+        id=TRADES_QUERY,
         name="bronze.trades",
         timestamp="2026-11-20T12:00:00.000Z",
         durationMs={"triggerExecution": int(seconds * 1000)},
@@ -121,6 +124,17 @@ def test_batches_are_told_by_their_records_their_duration_and_what_they_left():
     )  # fmt: skip
     assert now["bronze_lag_records", "0", "bronze.trades", "coinbase.raw.trades"] == 0
     assert now["bronze_last_batch_time_seconds", "bronze.trades"] == NOON.timestamp() + 4
+
+
+def test_a_query_is_at_work_once_it_has_committed_a_batch_or_found_nothing_new():
+    metrics = WriterMetrics()
+    before = told(metrics)
+
+    metrics.at_work(TICKERS_QUERY)
+    for _ in range(2):
+        metrics.take(committed(records=100, seconds=2, reached=100, latest=100))
+
+    assert (before["bronze_queries_at_work",], told(metrics)["bronze_queries_at_work",]) == (0, 2)
 
 
 def test_a_batch_that_an_earlier_start_had_planned_says_nothing_of_its_lag():
