@@ -12,7 +12,9 @@ from include.contracts.topics import Header
 from streaming.progress import iso
 from streaming.records import Record
 
-Kind = Literal["gap", "history", "reconnect", "subscription_refused", "unprovable", "new_field", "changed_type"]
+Kind = Literal[
+    "gap", "history", "reconnect", "subscription_refused", "bridged", "unprovable", "new_field", "changed_type"
+]
 State = Literal["open", "repaired", "unavailable"]
 
 

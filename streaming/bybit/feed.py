@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
 
 from websockets.exceptions import ConnectionClosed
 
@@ -26,11 +25,9 @@ from streaming.bybit.parse import (
 )
 from streaming.bybit.tickers import Tickers
 from streaming.connection import Work
-from streaming.events import Event
 from streaming.feed import VenueFeed
-from streaming.progress import Stretch, iso
 from streaming.records import Headers, Record
-from streaming.uncounted import UncountedProduct, Unprovable
+from streaming.uncounted import UncountedProduct
 from streaming.websocket import BatchConnection
 
 log = logging.getLogger(__name__)
@@ -97,7 +94,7 @@ class Feed(VenueFeed[UncountedProduct]):
         return ()
 
     def _trades(self, frame: Trades, received_at: int) -> list[Record]:
-        """Return a record for each trade; before the first after a break, the event that tells of it."""
+        """Return a record for each trade."""
         records, longest = [], self._drift.longest
         for index, element in enumerate(frame.elements):
             if len(element.raw) > longest["publicTrade"] and isinstance(element, Trade):
@@ -110,14 +107,9 @@ class Feed(VenueFeed[UncountedProduct]):
                 reason = f"{element.symbol} was not subscribed to"
                 records.append(self._dead_letter(element.raw, reason, headers))
             else:
-                records += self._trade(product, element, headers)
+                settle = product.trade(element.trade_id, element.time).settle
+                records.append(Record(topics.BYBIT_TRADES.name, element.symbol, element.raw, headers, settle))
         return records
-
-    def _trade(self, product: UncountedProduct, trade: Trade, headers: Headers) -> Iterator[Record]:
-        if broken := product.resume(trade.time):
-            yield self._unprovable(trade.symbol, *broken)
-        settle = product.trade(trade.time).settle
-        yield Record(topics.BYBIT_TRADES.name, trade.symbol, trade.raw, headers, settle)
 
     def _ticker(self, ticker: Ticker, frame: bytes, received_at: int) -> list[Record]:
         if len(frame) > self._drift.longest["tickers"]:
@@ -160,21 +152,6 @@ class Feed(VenueFeed[UncountedProduct]):
 
     def _expect_no_more(self, reason: str) -> None:
         self._promise_nothing(reason, None)
-
-    def _unprovable(self, symbol: str, unprovable: Unprovable, stretch: Stretch) -> Record:
-        """Tell which time cannot be proved; no progress passes it before this is acknowledged."""
-        log.warning("trades may be missing", extra={"symbol": symbol, **unprovable._asdict()})
-        record = Event(
-            kind="unprovable",
-            venue=self._origin.venue,
-            market=self._origin.market,
-            product_id=symbol,
-            reason=unprovable.reason,
-            unprovable_from=iso(unprovable.since),
-            unprovable_until=iso(unprovable.until),
-        ).record(datetime.fromtimestamp(self._clock() / 1e9, UTC))
-        record.acknowledged = stretch.settle
-        return record
 
     async def _subscribe(self, connection: BatchConnection) -> None:
         with suppress(ConnectionClosed):  # whoever receives will be told

@@ -46,7 +46,6 @@ class Connection:
         self._clock = clock
         self._products = products
         self._last_ids: dict[str, int] = {}
-        self._last_times: dict[str, int] = {}
         self._states: dict[str, dict[str, str]] = {}
 
     def receive(self, text: str) -> Iterator[bytes]:
@@ -73,7 +72,7 @@ class Connection:
             new = self._tape.page(self._products[symbol].id, now, above=last_id, limit=ALL)[::-1]
             if new:
                 self._last_ids[symbol] = new[-1].trade_id
-                printed = [self._printed(symbol, trade) for trade in new]
+                printed = [Printed(trade, self._tape.visible_at(trade) // MILLISECOND) for trade in new]
                 for first in range(0, len(printed), MOST_TRADES):
                     some = printed[first : first + MOST_TRADES]
                     yield frames.trades(self._market, symbol, some, now // MILLISECOND)
@@ -107,11 +106,6 @@ class Connection:
                 if last:
                     yield frames.ticker("snapshot", self._states[symbol], now // MILLISECOND)
 
-    def _printed(self, symbol: str, trade: Trade) -> Printed:
-        time = max(trade.time // MILLISECOND, self._last_times.get(symbol, 0))
-        self._last_times[symbol] = time
-        return Printed(trade, time)
-
     def _changed(self, symbol: str, now: int) -> bytes | None:
         last = self._tape.last(self._products[symbol].id, now)
         if last is None:
@@ -130,6 +124,11 @@ class Connection:
         return frames.state(self._market, symbol, last, self._tape.day(last), step)
 
 
+def by_symbol(products: Mapping[str, Product]) -> dict[str, Product]:
+    """Return the products of the tape by Bybit's symbols."""
+    return {name.replace("-USD", "USDT"): product for name, product in products.items()}
+
+
 class Bybit:
     """The exchange's public feeds.
 
@@ -140,7 +139,7 @@ class Bybit:
     def __init__(self, tape: Tape, clock: Clock, products: Mapping[str, Product]) -> None:
         self._tape = tape
         self._clock = clock
-        self._products = {name.replace("-USD", "USDT"): product for name, product in products.items()}
+        self._products = by_symbol(products)
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def follow(self, request: web.Request) -> web.StreamResponse:

@@ -1,8 +1,8 @@
-"""Bybit's words: every frame of its public feeds, key by key in the order of its market."""
+"""Bybit's words: every frame of its public feeds, key by key in the order of its market, and its REST answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
@@ -37,8 +37,7 @@ class Printed(msgspec.Struct, frozen=True):
 
 def trades(market: Market, symbol: str, printed: Sequence[Printed], ts: int) -> bytes:
     """Make a frame of trades; those of one millisecond share their `seq`, as those of one sweep do."""
-    element = _linear_trade if market is Market.LINEAR else _spot_trade
-    data = [element(symbol, one) for one in printed]
+    data = [_element(market)(symbol, one) for one in printed]
     return _encode({"topic": f"{TRADES}.{symbol}", "type": "snapshot", "ts": ts, "data": data})
 
 
@@ -57,6 +56,27 @@ def _spot_trade(symbol: str, printed: Printed) -> dict[str, Any]:
         "i": str(SPOT_IDS + trade.trade_id), "T": printed.time, "p": trade.price, "v": trade.size, "S": _taker(trade),
         "seq": printed.time, "s": symbol, "BT": False, "RPI": False,
     }  # fmt: skip
+
+
+def recent_trades(market: Market, symbol: str, printed: Sequence[Printed], ts: int) -> bytes:
+    """Make the answer of REST with a symbol's newest trades, as they are given: the newest first."""
+    listed = [
+        {
+            "execId": element["i"], "symbol": symbol, "price": element["p"], "size": element["v"], "side": element["S"],
+            "time": str(element["T"]), "isBlockTrade": False, "isRPITrade": False, "seq": str(element["seq"]),
+        }
+        for element in (_element(market)(symbol, one) for one in printed)
+    ]  # fmt: skip
+    return rest_answer(0, "OK", {"category": market, "list": listed}, ts)
+
+
+def rest_answer(code: int, words: str, result: dict[str, Any], ts: int) -> bytes:
+    """Make an answer of REST; a code other than 0 is a refusal."""
+    return _encode({"retCode": code, "retMsg": words, "result": result, "retExtInfo": {}, "time": ts})
+
+
+def _element(market: Market) -> Callable[[str, Printed], dict[str, Any]]:
+    return _linear_trade if market is Market.LINEAR else _spot_trade
 
 
 def _taker(trade: Trade) -> str:
