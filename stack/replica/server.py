@@ -58,7 +58,7 @@ def make_app(exchange: Exchange) -> web.Application:
     rest = Rest(tape, clock, faults, products, exchange.seconds)
     app = web.Application()
     server = _Server(exchange, products)
-    bybit = Bybit(tape, clock, products)
+    bybit = Bybit(tape, clock, faults, products)
     app.cleanup_ctx.append(server.playing)
     app.on_shutdown.extend([server.hang_up, bybit.hang_up])
     app.add_routes(
