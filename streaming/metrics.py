@@ -100,10 +100,13 @@ class Metrics(Collector):
         changed = CounterMetricFamily(
             "ingestion_changed_frames", "Frames refused because a field has another type.", labels=labels
         )
+        retyped = CounterMetricFamily(
+            "ingestion_retyped_fields", "Fields of another type than before, of frames that are kept.", labels=labels
+        )
+        families = {"new_field": new, "changed_type": changed, "retyped_field": retyped}
         for difference, count in self._drift.counts.copy().items() if self._drift else ():
-            family = new if difference.kind == "new_field" else changed
-            family.add_metric((self._venue, difference.message_type, difference.field), count)
-        yield from (new, changed)
+            families[difference.kind].add_metric((self._venue, difference.message_type, difference.field), count)
+        yield from families.values()
 
     @staticmethod
     def _family(name: str, meaning: str) -> GaugeMetricFamily:
