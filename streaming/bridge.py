@@ -25,6 +25,8 @@ OUTCOMES: tuple[Kind, ...] = ("bridged", "unprovable")
 PATIENCE_SECONDS = 20.0
 """How long the venue may take to give trades that go as far as the feed did; until then the product is not closed."""
 
+NOT_SHOWN = Finding((), f"the venue's newest trades did not go as far as the feed within {PATIENCE_SECONDS:.0f} s")
+
 
 class RecentTrades(Protocol):
     """A venue's newest trades."""
@@ -71,36 +73,26 @@ class Bridger:
         while True:
             await self._break_came.wait()
             self._break_came.clear()
-            pauses, patient_until = Backoff(0.5, 4.0), time.monotonic() + PATIENCE_SECONDS
-            while self._product.next_break() is not None:
-                recent = await self._ask(patient_until)
-                if not await self._end_what_is_shown(recent):
-                    if time.monotonic() < patient_until:
-                        await asyncio.sleep(pauses.next())
-                    else:
-                        await self._give_up()
+            while (first := self._product.next_break()) is not None:
+                recent = await self._ask_until_shown(first)
+                while (broken := self._product.next_break()) is not None:
+                    finding = NOT_SHOWN if recent is None else broken.find(recent)
+                    if finding is None:
+                        break
+                    await self._end(broken, finding)
 
-    async def _ask(self, patient_until: float) -> Recent | None:
-        """Return the newest trades; None if the venue does not give them in time."""
+    async def _ask_until_shown(self, broken: Break) -> Recent | None:
+        """Return newest trades that show something of a break; None if the venue does not give any in time."""
+        pauses = Backoff(0.5, 4.0)
         try:
-            async with asyncio.timeout(patient_until - time.monotonic()):
-                return await self._recent.trades(self._product.key.product_id)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    recent = await self._recent.trades(self._product.key.product_id)
+                    if recent is not None and broken.find(recent) is not None:
+                        return recent
+                    await asyncio.sleep(pauses.next())
         except TimeoutError:
             return None
-
-    async def _end_what_is_shown(self, recent: Recent | None) -> bool:
-        """End all breaks that the newest trades go far enough for; return whether none is left."""
-        while (broken := self._product.next_break()) is not None:
-            if recent is None or (finding := broken.find(recent)) is None:
-                return False
-            await self._end(broken, finding)
-        return True
-
-    async def _give_up(self) -> None:
-        """End all breaks of which the venue has shown nothing."""
-        flaw = f"the venue's newest trades did not go as far as the feed within {PATIENCE_SECONDS:.0f} s"
-        while (broken := self._product.next_break()) is not None:
-            await self._end(broken, Finding((), flaw))
 
     async def _end(self, broken: Break, finding: Finding) -> None:
         """Send what was missed, and tell how the break ended; all of it is acknowledged before progress passes it."""
