@@ -101,11 +101,7 @@ def bury(running: Service, origin: Origin, drift: Drift) -> Callable[[Unreadable
     """
 
     async def take(element: UnreadableTrade) -> None:
-        running.metrics.dead_letters.inc()
-        log.warning("recent trade cannot be read", extra={"market": origin.market, "reason": element.reason})
-        drift.refused(element.reason, origin.market)
-        headers = origin.headers("rest", time.time_ns() // 1_000)
-        await running.delivery.send(origin.dead_letter(BYBIT_DEAD_LETTERS.name, element.raw, element.reason, headers))
+        await running.bury(element.raw, element.reason, BYBIT_DEAD_LETTERS, origin, drift)
 
     return take
 
