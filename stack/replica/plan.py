@@ -33,7 +33,9 @@ class Fault(
 
 
 class OfFeed(Fault, frozen=True, kw_only=True):
-    """A way to misbehave on a feed; products and fields are named as that feed names them, or fields as we do.
+    """A way to misbehave on a feed. Products are named as it names them; fields so, too, or at Bybit as our columns.
+
+    Bybit's connections each play by themselves: there it strikes at one of them alone, the one that is about to send.
 
     Args:
         feed: Which one.
@@ -43,7 +45,7 @@ class OfFeed(Fault, frozen=True, kw_only=True):
 
 
 class Drop(OfFeed, frozen=True, kw_only=True, tag="drop"):
-    """Cut all connections to the feed without a word; the trade does not reach them."""
+    """Cut the connections without a word; the trade does not reach them."""
 
 
 class Skip(OfFeed, frozen=True, kw_only=True, tag="skip"):

@@ -93,6 +93,11 @@ class Connection:
             if changed := self._changed(symbol, now):
                 yield changed
 
+    def next_due(self) -> int:
+        """Return when it is worth looking again."""
+        soon = self._clock.now() + EVERY
+        return soon if self._faults.hold_back(self._words) else max(self._tape.next_play(soon - EVERY), soon)
+
     def leave(self) -> None:
         """Take note that the client is gone."""
         self._faults.forget_held(self._words)
@@ -137,11 +142,6 @@ class Connection:
 
     def _time(self, trade: Trade) -> int:
         return self._tape.visible_at(trade) // MILLISECOND
-
-    def next_due(self) -> int:
-        """Return when it is worth looking again."""
-        soon = self._clock.now() + EVERY
-        return soon if self._faults.hold_back(self._words) else max(self._tape.next_play(soon - EVERY), soon)
 
     def _refusal(self, args: list[str]) -> str | None:
         if self._market is Market.SPOT and len(args) > MOST_ARGS:
