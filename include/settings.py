@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     bybit_spot: Annotated[tuple[str, ...], NoDecode] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     bybit_live_ws: str = "wss://stream.bybit.com/v5/public"
     """The root of Bybit's public feeds, of which each market has one."""
+    bybit_live_rest: str = "https://api.bybit.com"
 
     follow_coingecko: bool = False
     """Whether CoinGecko is asked for prices too."""
@@ -224,6 +225,11 @@ class Settings(BaseSettings):
         is_played = self.exchange == "replica"
         root = f"ws://{self.replica.address}/bybit/v5/public" if is_played else self.bybit_live_ws
         return {market: f"{root}/{market}" for market in self.bybit_symbols}
+
+    @property
+    def bybit_rest(self) -> str:
+        """The root of the REST API that gives Bybit's newest trades."""
+        return f"{self.replica.url}/bybit" if self.exchange == "replica" else self.bybit_live_rest
 
     @property
     def bybit_symbols(self) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import Protocol
 
 from websockets.asyncio.client import connect
@@ -69,6 +69,13 @@ async def connected(
 
 class Watch(Protocol):
     """What notices that a venue has fallen silent."""
+
+    def over(self) -> AbstractAsyncContextManager[None]:
+        """Watch one connection.
+
+        Raises:
+            TimeoutError: If the venue has fallen silent on it.
+        """
 
     def suspended(self) -> AbstractContextManager[None]:
         """Do not count the time in which we ourselves do not read."""

@@ -12,7 +12,17 @@ from include.contracts.topics import Header
 from streaming.progress import iso
 from streaming.records import Record
 
-Kind = Literal["gap", "history", "reconnect", "subscription_refused", "unprovable", "new_field", "changed_type"]
+Kind = Literal[
+    "gap",
+    "history",
+    "reconnect",
+    "subscription_refused",
+    "bridged",
+    "unprovable",
+    "new_field",
+    "changed_type",
+    "retyped_field",
+]
 State = Literal["open", "repaired", "unavailable"]
 
 
@@ -55,7 +65,7 @@ class DriftEvent(Event, frozen=True, kw_only=True):
         message_type: Which of its messages.
         expected: The type that the field had; None if it is new.
         got: The type that it has.
-        count: How many frames became dead letters by it since it was told last; of a new field 1.
+        count: How many frames became dead letters by it since it was told last; 1 if frames are kept with it.
     """
 
     message_type: str

@@ -51,6 +51,7 @@ class Metrics(Collector):
         self.ids_unavailable = self._counter("ids_unavailable", "Missing ids the venue does not have.", "product_id")
         self.gaps_repaired = self._counter("gaps_repaired", "Gaps wholly repaired.", "product_id")
         self.gaps_unavailable = self._counter("gaps_unavailable", "Gaps not wholly repaired.", "product_id")
+        self.breaks = self._counter("breaks", "Breaks where ids are not counted, by how they ended.", "outcome")
         self.repair_seconds = self._histogram("gap_repair_seconds", "From a gap found to its end, acknowledged.")
         self.history_share = self._gauge("history_share", "How much of the first history is fetched.", "product_id")
         self.requests = self._counter("rest_requests", "REST requests by how they ended.", "outcome")
@@ -99,10 +100,13 @@ class Metrics(Collector):
         changed = CounterMetricFamily(
             "ingestion_changed_frames", "Frames refused because a field has another type.", labels=labels
         )
+        retyped = CounterMetricFamily(
+            "ingestion_retyped_fields", "Fields of another type than before, of frames that are kept.", labels=labels
+        )
+        families = {"new_field": new, "changed_type": changed, "retyped_field": retyped}
         for difference, count in self._drift.counts.copy().items() if self._drift else ():
-            family = new if difference.kind == "new_field" else changed
-            family.add_metric((self._venue, difference.message_type, difference.field), count)
-        yield from (new, changed)
+            families[difference.kind].add_metric((self._venue, difference.message_type, difference.field), count)
+        yield from families.values()
 
     @staticmethod
     def _family(name: str, meaning: str) -> GaugeMetricFamily:

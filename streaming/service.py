@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from include.contracts.topics import Topic
+from include.contracts.topics import Header, Topic
 from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
 from streaming import spool
 from streaming.delivery import Delivery, DeliveryBrokenError, Receipts
+from streaming.drift import Drift
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
-from streaming.records import Record
+from streaming.records import Origin, Record
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,31 @@ class Service:
         """From now on SIGTERM and SIGINT mean: take nothing more, and end well. Until here they end the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+
+    async def bury(
+        self,
+        raw: bytes,
+        reason: str,
+        topic: Topic,
+        origin: Origin,
+        drift: Drift | None = None,
+        product_id: str | None = None,
+    ) -> None:
+        """Send a part of a venue's reply that cannot be read to its dead letters.
+
+        Args:
+            topic: Theirs.
+            drift: Where it is noted if a field has another type.
+            product_id: The product that was asked for, where the bytes do not say it: who reads them later has to know.
+        """
+        self.metrics.dead_letters.inc()
+        log.warning("part of a reply cannot be read", extra={"product_id": product_id, "reason": reason})
+        if drift is not None:
+            drift.refused(reason, origin.market)
+        headers = origin.headers("rest", time.time_ns() // 1_000)
+        if product_id is not None:
+            headers.append((Header.PRODUCT_ID.value, product_id.encode()))
+        await self.delivery.send(origin.dead_letter(topic.name, raw, reason, headers))
 
 
 @asynccontextmanager

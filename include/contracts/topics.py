@@ -14,7 +14,7 @@ class Header(StrEnum):
     SOURCE = "source"
     """`ws` or `rest`."""
     FRAME_INDEX = "frame_index"
-    """The trade's place in its frame, from 0."""
+    """The trade's place in its frame, from 0; in a reply of REST, which is newest first, counted from its end."""
     RECEIVED_AT = "received_at"
     """When the producer took the frame from its connection: microseconds since 1970-01-01 UTC."""
     VENUE = "venue"
@@ -46,6 +46,7 @@ class Topic:
         consumer_group: The group to which the Bronze writer commits how far it has come, and the table that it fills;
             None if it does not read it.
         fields: What the venue calls a column of that table, where its name is another than ours.
+        rest_fields: The same for its records that are from REST; None if these call them what the others do.
         time_unit: How the venue writes its time.
         is_awaited: Whether hours wait for its records; those of others are committed to Bronze less often.
         venue: Whose records it carries; empty if those of all.
@@ -60,6 +61,7 @@ class Topic:
     compacted: bool = False
     consumer_group: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+    rest_fields: Mapping[str, str] | None = field(default=None, hash=False)
     time_unit: TimeUnit = TimeUnit.ISO
     is_awaited: bool = True
     venue: str = ""
@@ -105,6 +107,7 @@ BYBIT_TRADES = Topic(
     fields={
         "product_id": "s", "trade_id": "i", "sequence": "seq", "price": "p", "size": "v", "side": "S", "time": "T",
     },
+    rest_fields={"product_id": "symbol", "trade_id": "execId", "sequence": "seq"},
     time_unit=TimeUnit.MILLISECONDS,
     venue="bybit",
 )  # fmt: skip
@@ -139,7 +142,7 @@ PROGRESS = Topic(
 )  # fmt: skip
 EVENTS = Topic(
     "ingestion.events",
-    "What happened to the feed: gaps and how they ended, reconnects, unprovable times, fields that changed. JSON.",
+    "What happened to the feed: gaps and breaks and how they ended, reconnects, fields that changed. JSON.",
     "venue/market/product_id", 1, timedelta(days=30), consumer_group="bronze.ingestion_events",
 )  # fmt: skip
 HISTORY = Topic(

@@ -33,7 +33,7 @@ ACTIONS = ("pause", "resume", "drain", "restart")
 
 DRIFT_GROUP = "streaming_supervisor.drift"
 """The consumer group whose offset says how far people were told of drift."""
-DRIFT_KINDS = (b'"new_field"', b'"changed_type"')
+DRIFT_KINDS = (b'"new_field"', b'"changed_type"', b'"retyped_field"')
 """As the events of drift have it in their `kind`."""
 
 ANSWER_S = 5.0
@@ -256,6 +256,11 @@ def drift_in_words(drift: Mapping[str, Any]) -> str:
     what = f"{drift['venue']}: {drift['message_type']}"
     if drift["kind"] == "new_field":
         return f"{what} has a new field {drift['field']} ({drift['got']}); frames are kept with it as received"
+    if drift["kind"] == "retyped_field":
+        return (
+            f"{what} has another type in {drift['field']}, {drift['got']} where {drift['expected']} was before; "
+            "frames are kept with it as received"
+        )
     return (
         f"{what} has another type in {drift['field']}, {drift['got']} where {drift['expected']} was expected: "
         f"{drift['count']} frames became dead letters"

@@ -134,7 +134,10 @@ def _field(name: str, table: Table) -> Column:
 
 
 def _field_of(topic: Topic, name: str) -> Column:
-    return F.col("frame")[topic.fields.get(name, name)]
+    live = topic.fields.get(name, name)
+    rest = live if topic.rest_fields is None else topic.rest_fields.get(name, name)
+    frame = F.col("frame")
+    return frame[live] if rest == live else F.when(F.col(Header.SOURCE) == "rest", frame[rest]).otherwise(frame[live])
 
 
 def _by_topic(table: Table, value: Callable[[Topic], Column]) -> Column:

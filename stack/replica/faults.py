@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +18,7 @@ from stack.replica.plan import (
     Drop,
     Failure,
     FeedFault,
+    FeedName,
     NewField,
     Plan,
     Reorder,
@@ -35,13 +37,38 @@ _PATIENCE = SECOND
 """How long a reordered trade waits for the others of its group."""
 
 
+class Words(Protocol):
+    """How a feed writes what faults send beside or in place of a trade; each of its connections may have its own."""
+
+    @property
+    def feed(self) -> FeedName:
+        """Whose words they are."""
+
+    def product(self, trade: Trade) -> str:
+        """Name a trade's product."""
+
+    def whole(self, trade: Trade) -> bytes:
+        """Write a trade's frame."""
+
+    def with_new_field(self, trade: Trade, name: str) -> bytes:
+        """Write a trade's frame with one more field."""
+
+    def with_other_type(self, trade: Trade, name: str) -> bytes:
+        """Write a trade's frame with a number in place of a text, or a text in place of a number."""
+
+    def unheard_of(self, trade: Trade) -> bytes:
+        """Write a frame of a type that nobody knows."""
+
+
 class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that was done wrong on purpose.
 
     Args:
+        feed: Which feed it struck; None if it is Coinbase's, or a request.
         at: Exchange time.
         product_id: The product whose trade it struck.
-        trade_ids: The trades concerned, in the order in which they were sent, or would have been.
+        trade_ids: The trades concerned, by their ids on the tape, in the order in which they were sent, or would have
+            been.
         frame: The text that was sent beside or instead of a trade.
         path: The request it struck.
         seconds: How long the stall or the delay was.
@@ -50,6 +77,7 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     kind: str
     at: str
+    feed: FeedName | None = None
     product_id: str | None = None
     trade_ids: tuple[int, ...] = ()
     frame: str | None = None
@@ -116,6 +144,14 @@ class _Armed:
         return True
 
 
+@dataclass(slots=True)
+class _Held:
+    """Trades kept back to be sent in reverse."""
+
+    since: int
+    trades: list[Trade] = field(default_factory=list)
+
+
 class Faults:
     """The faults that are armed, and the record of those that struck."""
 
@@ -124,8 +160,7 @@ class Faults:
         self._seed = 0
         self._armed: list[_Armed] = []
         self._planned = 0
-        self._held: list[Trade] = []
-        self._held_since = 0
+        self._held: dict[Words, _Held] = {}
 
     def arm(self, plan: Plan, now: int) -> None:
         """Add faults to those that are armed."""
@@ -144,18 +179,21 @@ class Faults:
         left = tuple(armed.fault for armed in self._armed if armed.strikes_left != 0 or armed.run_left)
         return Report(self._seed, left, tuple(self.injected))
 
-    def on_trade(self, trade: Trade, now: int) -> Delivery:
+    def on_trade(self, trade: Trade, now: int, words: Words = frames.COINBASE) -> Delivery:
         """Decide what is sent when this trade is due."""
-        delivery = Delivery([trade])
+        delivery, product_id = Delivery([trade]), words.product(trade)
         for armed in self._armed:
-            if isinstance(armed.fault, FeedFault) and armed.strikes(trade.product_id, now):
-                self._spoil(delivery, armed, trade, now)
+            fault = armed.fault
+            if isinstance(fault, FeedFault) and fault.feed == words.feed and armed.strikes(product_id, now):
+                self._spoil(delivery, fault, trade, now, words, is_last=not armed.run_left)
         return delivery
 
-    def _spoil(self, delivery: Delivery, armed: _Armed, trade: Trade, now: int) -> None:
+    def _spoil(
+        self, delivery: Delivery, fault: FeedFault, trade: Trade, now: int, words: Words, *, is_last: bool
+    ) -> None:
         frame: bytes | None = None
         seconds: float | None = None
-        match armed.fault:
+        match fault:
             case Drop():
                 delivery.drop = True
             case Skip():
@@ -163,49 +201,50 @@ class Faults:
             case Repeat(copies=copies):
                 delivery.trades *= 1 + copies
             case Broken(instead=instead):
-                whole = frames.match(trade)
+                whole = words.whole(trade)
                 frame = whole[: len(whole) // 2]
                 if instead:
                     delivery.trades.clear()
             case NewField(field=name):
-                frame = frames.with_field(frames.match(trade), name, b'"maker"')
+                frame = words.with_new_field(trade, name)
                 delivery.trades.clear()
             case ChangedType(field=name):
-                frame = frames.with_other_type(frames.match(trade), name)
+                frame = words.with_other_type(trade, name)
                 delivery.trades.clear()
             case Unknown():
-                frame = b'{"type":"unheard_of","product_id":"%s","time":"%s"}' % (
-                    trade.product_id.encode(),
-                    frames.wire_time(trade.time).encode(),
-                )
+                frame = words.unheard_of(trade)
             case Stall():
-                delivery.stall = seconds = armed.fault.seconds
+                delivery.stall = seconds = fault.seconds
             case Reorder():
-                self._hold(delivery, now, last=not armed.run_left)
+                self._hold(delivery, now, words, is_last=is_last)
                 return
         if frame is not None:
             delivery.frames.append(frame)
-        self._record(armed.fault, now, [trade], frame=frame.decode() if frame else None, seconds=seconds)
+        self._record(fault, now, [trade], words, frame=frame.decode() if frame else None, seconds=seconds)
 
-    def _hold(self, delivery: Delivery, now: int, *, last: bool) -> None:
+    def _hold(self, delivery: Delivery, now: int, words: Words, *, is_last: bool) -> None:
         """Keep a trade back until its group is whole."""
-        self._held_since = self._held_since if self._held else now
-        self._held += delivery.trades
-        delivery.trades[:] = self._release(now) if last else []
+        self._held.setdefault(words, _Held(now)).trades += delivery.trades
+        delivery.trades[:] = self._release(now, words) if is_last else []
 
-    def _release(self, now: int) -> list[Trade]:
-        trades, self._held = self._held[::-1], []
+    def _release(self, now: int, words: Words) -> list[Trade]:
+        trades = self._held.pop(words).trades[::-1]
         for product_id in dict.fromkeys(trade.product_id for trade in trades):
-            self._record(Reorder(), now, [trade for trade in trades if trade.product_id == product_id])
+            self._record(Reorder(), now, [trade for trade in trades if trade.product_id == product_id], words)
         return trades
 
-    def overdue(self, now: int) -> list[Trade]:
+    def overdue(self, now: int, words: Words = frames.COINBASE) -> list[Trade]:
         """Return the trades that waited long enough for the rest of their group, in reverse."""
-        return self._release(now) if self._held and now - self._held_since >= _PATIENCE else []
+        held = self._held.get(words)
+        return self._release(now, words) if held and now - held.since >= _PATIENCE else []
 
-    def forget_held(self) -> None:
+    def hold_back(self, words: Words) -> bool:
+        """Say whether trades wait for the rest of their group."""
+        return words in self._held
+
+    def forget_held(self, words: Words = frames.COINBASE) -> None:
         """Lose the trades kept back, with the connections that they were meant for."""
-        self._held.clear()
+        self._held.pop(words, None)
 
     def on_request(self, path: str, product_id: str | None, now: int) -> Treatment:
         """Decide what a REST request suffers."""
@@ -232,6 +271,7 @@ class Faults:
         fault: FeedFault | RestFault,
         now: int,
         trades: Sequence[Trade] = (),
+        words: Words = frames.COINBASE,
         *,
         frame: str | None = None,
         path: str | None = None,
@@ -241,7 +281,8 @@ class Faults:
         injection = Injection(
             kind=str(fault.__struct_config__.tag),
             at=frames.wire_time(now),
-            product_id=trades[0].product_id if trades else None,
+            feed=None if words.feed == "coinbase" else words.feed,
+            product_id=words.product(trades[0]) if trades else None,
             trade_ids=tuple(trade.trade_id for trade in trades),
             frame=frame,
             path=path,

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from stack.replica.candles import Candle
+from stack.replica.plan import FeedName
 from stack.replica.recordings import OTHER_SIDE, Trade, moment
 from stack.replica.subscriptions import Channel
 from stack.replica.tape import Day
@@ -158,6 +159,35 @@ def _order_id(trade: Trade, party: str) -> str:
     """Make up an order id, always the same for the same trade: recordings of facts have none."""
     digest = blake2b(f"{trade.product_id} {trade.trade_id} {party}".encode(), digest_size=16).digest()
     return str(UUID(bytes=digest, version=4))
+
+
+class CoinbaseWords:
+    """How the feed writes what faults send beside or in place of a trade."""
+
+    feed: FeedName = "coinbase"
+
+    def product(self, trade: Trade) -> str:
+        """Name a trade's product."""
+        return trade.product_id
+
+    def whole(self, trade: Trade) -> bytes:
+        """Write a trade's match."""
+        return match(trade)
+
+    def with_new_field(self, trade: Trade, name: str) -> bytes:
+        """Write a trade's match with one more field."""
+        return with_field(match(trade), name, b'"maker"')
+
+    def with_other_type(self, trade: Trade, name: str) -> bytes:
+        """Write a trade's match with a field of another type."""
+        return with_other_type(match(trade), name)
+
+    def unheard_of(self, trade: Trade) -> bytes:
+        """Write a frame of a type that nobody knows."""
+        return _encode({"type": "unheard_of", "product_id": trade.product_id, "time": wire_time(trade.time)})
+
+
+COINBASE = CoinbaseWords()
 
 
 def ticker(trade: Trade, day: Day, step: str) -> bytes:

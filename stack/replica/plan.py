@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+FeedName = Literal["coinbase", "bybit/linear", "bybit/spot"]
 Chance = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -31,49 +32,61 @@ class Fault(
     after: Seconds = 0.0
 
 
-class Drop(Fault, frozen=True, kw_only=True, tag="drop"):
-    """Cut all connections without a word; the trade does not reach them."""
+class OfFeed(Fault, frozen=True, kw_only=True):
+    """A way to misbehave on a feed. Products are named as it names them; fields so, too, or at Bybit as our columns.
+
+    Bybit's connections each play by themselves: there it strikes at one of them alone, the one that is about to send.
+
+    Args:
+        feed: Which one.
+    """
+
+    feed: FeedName = "coinbase"
 
 
-class Skip(Fault, frozen=True, kw_only=True, tag="skip"):
+class Drop(OfFeed, frozen=True, kw_only=True, tag="drop"):
+    """Cut the connections without a word; the trade does not reach them."""
+
+
+class Skip(OfFeed, frozen=True, kw_only=True, tag="skip"):
     """Leave trades out of the feed; REST still has them."""
 
 
-class Repeat(Fault, frozen=True, kw_only=True, tag="repeat"):
-    """Send the frames of a trade again, `copies` times."""
+class Repeat(OfFeed, frozen=True, kw_only=True, tag="repeat"):
+    """Send a trade again, `copies` times."""
 
     copies: Count = 1
 
 
-class Reorder(Fault, frozen=True, kw_only=True, tag="reorder"):
+class Reorder(OfFeed, frozen=True, kw_only=True, tag="reorder"):
     """Send a group of `count` trades in reverse."""
 
     count: Count = 2
 
 
-class Broken(Fault, frozen=True, kw_only=True, tag="broken"):
-    """Send half of the trade's `match` frame, before it or `instead` of it."""
+class Broken(OfFeed, frozen=True, kw_only=True, tag="broken"):
+    """Send half of the trade's frame, before it or `instead` of it."""
 
     instead: bool = False
 
 
-class NewField(Fault, frozen=True, kw_only=True, tag="new_field"):
-    """Send the trade's `match` frame with a field that no message had before."""
+class NewField(OfFeed, frozen=True, kw_only=True, tag="new_field"):
+    """Send the trade's frame with a field that no message had before."""
 
     field: str = "liquidity"
 
 
-class ChangedType(Fault, frozen=True, kw_only=True, tag="changed_type"):
-    """Send the trade's `match` frame with a number in place of a text, or a text in place of a number."""
+class ChangedType(OfFeed, frozen=True, kw_only=True, tag="changed_type"):
+    """Send the trade's frame with a number in place of a text, or a text in place of a number."""
 
     field: str = "price"
 
 
-class Unknown(Fault, frozen=True, kw_only=True, tag="unknown"):
+class Unknown(OfFeed, frozen=True, kw_only=True, tag="unknown"):
     """Send a frame of a type that nobody knows before the trade."""
 
 
-class Stall(Fault, frozen=True, kw_only=True, tag="stall"):
+class Stall(OfFeed, frozen=True, kw_only=True, tag="stall"):
     """Leave the connections open and send nothing on them, not even pongs, for `seconds`; what they miss is lost."""
 
     seconds: Seconds = 30.0

@@ -15,6 +15,7 @@ from aiohttp.web_runner import GracefulExit
 
 from stack.replica import frames
 from stack.replica.bybit.feed import Bybit
+from stack.replica.bybit.rest import BybitRest
 from stack.replica.clock import Clock
 from stack.replica.coingecko.rest import CoinGecko
 from stack.replica.faults import Faults
@@ -57,7 +58,7 @@ def make_app(exchange: Exchange) -> web.Application:
     rest = Rest(tape, clock, faults, products, exchange.seconds)
     app = web.Application()
     server = _Server(exchange, products)
-    bybit = Bybit(tape, clock, products)
+    bybit = Bybit(tape, clock, faults, products)
     app.cleanup_ctx.append(server.playing)
     app.on_shutdown.extend([server.hang_up, bybit.hang_up])
     app.add_routes(
@@ -71,6 +72,7 @@ def make_app(exchange: Exchange) -> web.Application:
         ]
     )
     app.add_subapp("/coinbase", rest.app())
+    app.add_subapp("/bybit/v5/market", BybitRest(tape, clock, faults, products, exchange.seconds).app())
     app.add_subapp("/coingecko/api/v3", CoinGecko(tape, clock, faults, exchange.seconds).app())
     return app
 

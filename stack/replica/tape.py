@@ -88,6 +88,11 @@ class Track:
             self.sequences[row] + cycle * self.sequence_span,
         )
 
+    def place(self, trade_id: int) -> Place:
+        """Find a trade of this track by its id."""
+        cycle, offset = divmod(trade_id - self.ids[0], self.id_span)
+        return Place(cycle, bisect_left(self.ids, self.ids[0] + offset))
+
     def last(self, now: int) -> Place | None:
         """Find the newest trade that is visible at a moment."""
         cycle, offset = divmod(now - self.start, self.length)
@@ -197,8 +202,13 @@ class Tape:
     def day(self, trade: Trade) -> Day:
         """Sum up the time before a trade of this tape."""
         track = self.tracks[trade.product_id]
-        cycle, offset = divmod(trade.trade_id - track.ids[0], track.id_span)
-        return track.day(Place(cycle, bisect_left(track.ids, track.ids[0] + offset)))
+        return track.day(track.place(trade.trade_id))
+
+    def visible_at(self, trade: Trade) -> int:
+        """Say from when a trade of this tape is seen: at its time, or later if one with a lower id is."""
+        track = self.tracks[trade.product_id]
+        cycle, row = track.place(trade.trade_id)
+        return track.visible[row] + cycle * track.length
 
     def plays(self, after: int, through: int) -> Iterator[Play]:
         """Give what the live feed sends in the span `after` < time <= `through`, in its order, repeats included."""

@@ -16,6 +16,7 @@ from streaming.bybit.parse import (
     UnreadableError,
     UnreadableTrade,
     parse_frame,
+    parse_recent_trade,
     parse_trade,
 )
 from streaming.bybit.tickers import Tickers
@@ -39,7 +40,8 @@ def reread(letter: Letter, followed: Collection[str]) -> list[Piece]:
         index = letter.header(Header.FRAME_INDEX) or "0"
         if not index.isdecimal():
             raise StillUnreadableError(f"its place in its frame is {index}")
-        return [_piece(parse_trade(letter.value), int(index), followed)]
+        read = parse_recent_trade if letter.header(Header.SOURCE) == "rest" else parse_trade
+        return [_piece(read(letter.value), int(index), followed)]
     try:
         message = parse_frame(letter.value)
     except UnreadableError as error:

@@ -41,6 +41,31 @@ class WireTrade(msgspec.Struct, frozen=True):
     S: str | UnsetType = UNSET
 
 
+class Reply(msgspec.Struct, frozen=True, rename="camel"):
+    """What `GET /v5/market/recent-trade` answers; a code other than 0 is a refusal."""
+
+    ret_code: int
+    ret_msg: str = ""
+    result: ReplyResult | UnsetType = UNSET
+
+
+class ReplyResult(msgspec.Struct, frozen=True):
+    """The newest trades, the newest first."""
+
+    trades: list[msgspec.Raw] = msgspec.field(name="list", default_factory=list)
+
+
+class WireRecentTrade(msgspec.Struct, frozen=True, rename="camel"):
+    """One trade as REST has it, with other names; numbers are text, its time too."""
+
+    exec_id: Annotated[str, msgspec.Meta(min_length=1)]
+    symbol: Symbol
+    time: Milliseconds
+    price: str | UnsetType = UNSET
+    size: str | UnsetType = UNSET
+    side: str | UnsetType = UNSET
+
+
 class TickerFrame(msgspec.Struct, frozen=True):
     """The state of a symbol, or what has changed of it; each value is kept as it was written."""
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from streaming.bybit.messages import Ack, Envelope, Pong, TickerFrame, TradesFrame, WireTrade
+from streaming.bybit.messages import Ack, Envelope, Pong, Reply, TickerFrame, TradesFrame, WireRecentTrade, WireTrade
+from streaming.uncounted import RecentTrade
 
 TICK = timedelta(milliseconds=1)
 """The resolution of the exchange's times."""
@@ -19,6 +20,8 @@ _trades_frame = msgspec.json.Decoder(TradesFrame)
 _trade = msgspec.json.Decoder(WireTrade)
 _ticker_frame = msgspec.json.Decoder(TickerFrame)
 _ack = msgspec.json.Decoder(Ack)
+_reply = msgspec.json.Decoder(Reply)
+_recent_trade = msgspec.json.Decoder(WireRecentTrade, strict=False)  # its time is a number as text
 
 
 class UnreadableError(ValueError):
@@ -45,12 +48,13 @@ class Trade(NamedTuple):
     """One trade of a frame, and the frame's bytes of it."""
 
     symbol: str
+    trade_id: str
     time: datetime
     raw: bytes
 
 
 class UnreadableTrade(NamedTuple):
-    """One element of a frame that is no trade."""
+    """One element of a frame, or of a reply, that is no trade."""
 
     raw: bytes
     reason: str
@@ -61,6 +65,19 @@ class Trades(NamedTuple):
 
     symbol: str
     elements: list[Trade | UnreadableTrade]
+
+
+class RecentReply(NamedTuple):
+    """The answer of REST: trades, the oldest first, and what could not be read of it.
+
+    Args:
+        code: 0, or the exchange's number for why it refuses, which it tells in `words`.
+    """
+
+    code: int
+    words: str
+    trades: list[RecentTrade]
+    unreadable: list[UnreadableTrade]
 
 
 class Ticker(NamedTuple):
@@ -124,7 +141,41 @@ def parse_trade(raw: bytes) -> Trade | UnreadableTrade:
         trade = _trade.decode(raw)
     except UNREADABLE as error:
         return UnreadableTrade(raw, f"trade of a frame: {error}")
-    return Trade(trade.s, EPOCH + trade.T * TICK, raw)
+    return Trade(trade.s, trade.i, EPOCH + trade.T * TICK, raw)
+
+
+def parse_reply(body: bytes, symbol: str) -> RecentReply:
+    """Read the newest trades of a symbol; each keeps its bytes as received.
+
+    Raises:
+        UnreadableError: If the body is no reply, or one about another symbol.
+    """
+    try:
+        reply = _reply.decode(body)
+    except UNREADABLE as error:
+        raise UnreadableError(f"recent trades: {error}", symbol=symbol) from error
+    if reply.ret_code == 0 and isinstance(reply.result, msgspec.UnsetType):
+        raise UnreadableError("recent trades: no result", symbol=symbol)
+    elements = [] if isinstance(reply.result, msgspec.UnsetType) else reply.result.trades[::-1]
+    trades, unreadable = [], []
+    for place, raw in enumerate(map(bytes, elements)):
+        element = parse_recent_trade(raw)
+        if isinstance(element, UnreadableTrade):
+            unreadable.append(element)
+        elif element.symbol != symbol:
+            raise UnreadableError(f"recent trades: asked for {symbol}, got {element.symbol}", symbol=symbol)
+        else:
+            trades.append(RecentTrade(element.trade_id, element.time, place, raw))
+    return RecentReply(reply.ret_code, reply.ret_msg, sorted(trades, key=lambda trade: trade.time), unreadable)
+
+
+def parse_recent_trade(raw: bytes) -> Trade | UnreadableTrade:
+    """Read one element of a reply."""
+    try:
+        trade = _recent_trade.decode(raw)
+    except UNREADABLE as error:
+        return UnreadableTrade(raw, f"recent trade: {error}")
+    return Trade(trade.symbol, trade.exec_id, EPOCH + trade.time * TICK, raw)
 
 
 def _stamps(ticker: TickerFrame) -> dict[str, msgspec.Raw]:

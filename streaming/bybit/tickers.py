@@ -13,10 +13,6 @@ class Tickers:
     def __init__(self) -> None:
         self._states: dict[str, dict[str, msgspec.Raw]] = {}
 
-    def clear(self) -> None:
-        """Forget all states."""
-        self._states.clear()
-
     def merge(self, ticker: Ticker) -> bytes | None:
         """Return the symbol's state after a frame as JSON, each value as it was written.
 

@@ -85,7 +85,24 @@ KNOWN_FIELDS = {
         "best_ask_size", "last_size",
     },
     "heartbeat": frozenset({"type", "last_trade_id", "product_id", "sequence", "time"}),
-    "status": frozenset({"type", "products", "currencies"}),
+    "status": frozenset({
+        "type", "products", "currencies",
+        *(f"products[].{name}" for name in (
+            "id", "base_currency", "quote_currency", "base_increment", "quote_increment", "display_name", "status",
+            "status_message", "min_market_funds", "max_market_funds", "base_min_size", "base_max_size", "type",
+            "margin_enabled", "post_only", "limit_only", "cancel_only", "trading_disabled", "fx_stablecoin",
+            "auction_mode", "max_slippage_percentage", "funding_account_id",
+        )),
+        *(f"currencies[].{name}" for name in (
+            "id", "name", "display_name", "min_size", "status", "status_message", "max_precision", "convertible_to",
+            "details", "details.*", "default_network", "supported_networks", "funding_account_id",
+        )),
+        *(f"currencies[].supported_networks[].{name}" for name in (
+            "id", "name", "status", "contract_address", "crypto_address_link", "crypto_transaction_link",
+            "min_withdrawal_amount", "max_withdrawal_amount", "network_confirmations", "processing_time_seconds",
+            "destination_tag_regex",
+        )),
+    }),
 }  # fmt: skip
 """By type, all fields that a message is known to have; a match's are a `last_match`'s, too."""
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from include.contracts.topics import COINBASE_DEAD_LETTERS, Header
+from include.contracts.topics import COINBASE_DEAD_LETTERS
 from include.contracts.venues import COINBASE
 from streaming.backoff import Backoff, retry_after
 from streaming.coinbase.parse import Page, UnreadableError, UnreadableTrade, parse_page
@@ -111,17 +111,7 @@ def bury(running: Service, drift: Drift | None = None) -> Callable[[str, Unreada
     """
 
     async def take(product_id: str, element: UnreadableTrade) -> None:
-        running.metrics.dead_letters.inc()
-        log.warning("trade of a page cannot be read", extra={"product_id": product_id, "reason": element.reason})
-        if drift is not None:
-            drift.refused(element.reason, ORIGIN.market)
-        # A trade from REST does not say its product: who reads the letter later would not know it.
-        headers = [
-            *ORIGIN.headers("rest", time.time_ns() // 1_000), (Header.PRODUCT_ID.value, product_id.encode())
-        ]  # fmt: skip
-        await running.delivery.send(
-            ORIGIN.dead_letter(COINBASE_DEAD_LETTERS.name, element.raw, element.reason, headers)
-        )
+        await running.bury(element.raw, element.reason, COINBASE_DEAD_LETTERS, ORIGIN, drift, product_id)
 
     return take
 

@@ -26,6 +26,8 @@ def test_a_market_without_symbols_has_no_feed():
 
 
 def test_the_replica_has_the_feeds_of_both_markets():
+    assert Settings(exchange="live").bybit_rest == "https://api.bybit.com"
+    assert Settings(exchange="replica").bybit_rest == "http://127.0.0.1:8765/bybit"
     assert Settings(exchange="replica").bybit_ws == {
         "linear": "ws://127.0.0.1:8765/bybit/v5/public/linear",
         "spot": "ws://127.0.0.1:8765/bybit/v5/public/spot",

@@ -116,3 +116,85 @@ async def test_drift_is_an_event_and_a_metric(kafka):
     samples = {(s.name, *s.labels.values()): s.value for family in metrics.collect() for s in family.samples}
     assert samples["ingestion_new_fields_total", "coinbase", "match", "liquidity"] == 1
     assert samples["ingestion_changed_frames_total", "coinbase", "match", "price"] == 1
+
+
+NESTED = {"status": frozenset({"type", "products", "products[].id", "products[].links", "products[].details.*"})}
+
+
+def looked_at(*messages: dict, known=NESTED, told=()) -> list[tuple]:
+    """What is noted of messages of the exchange's list, in order: the kind, the field, and its types."""
+    drift = Drift(known, told)
+    for message in messages:
+        drift.look("status", msgspec.json.encode(message), "spot")
+    return [(one.kind, one.field, one.expected, one.got) for one in drift.counts]
+
+
+def test_a_new_field_in_the_objects_of_an_array_is_noted_once_with_the_way_to_it():
+    products = [{"id": "A"}, {"id": "B", "mood": "good"}, {"id": "C", "mood": "bad"}]
+
+    assert looked_at({"products": products}, {"products": products}) == [
+        ("new_field", "products[].mood", None, "string")
+    ]
+
+
+def test_a_new_object_is_noted_as_one_however_much_is_in_it():
+    message = {"products": [{"id": "A", "links": [{"to": 1}], "auction": {"opens": 1, "rule": {"a": [{"b": 2}]}}}]}
+
+    assert looked_at(message, message) == [
+        ("new_field", "products[].links[].to", None, "number"),
+        ("new_field", "products[].auction", None, "object"),
+    ]
+
+
+def test_within_an_object_whose_names_are_data_nothing_is_new():
+    assert looked_at({"products": [{"id": "A", "details": {"x": 1}}]}, known=NESTED | {
+        "status": NESTED["status"] | {"products[].details"}
+    }) == []  # fmt: skip
+
+
+def test_what_was_told_of_nested_fields_before_is_no_news():
+    message = {"products": [{"mood": {"of": "today"}}]}
+
+    assert looked_at(message, told=[("status", "products[].mood")]) == []
+
+
+def test_a_field_that_nobody_needs_and_that_has_another_type_is_noted_once_and_null_is_any_type():
+    given = [None, "1", None, 1, "1", 1.5]
+
+    assert looked_at(*({"products": [{"id": value}]} for value in given)) == [
+        ("retyped_field", "products[].id", "string", "number")
+    ]
+    assert looked_at(*({"products": [], "type": value} for value in ("a", {}))) == [
+        ("retyped_field", "type", "string", "object")
+    ]
+
+
+def test_a_nested_part_that_is_broken_where_nobody_reads_it_stops_nothing():
+    drift = Drift(NESTED)
+
+    drift.look("status", b'{"products":[{"id":"\xff","mood":1}],"new":1}', "spot")
+
+    assert [one.field for one in drift.counts] == ["new"]
+
+
+async def test_a_field_of_another_type_whose_frame_is_kept_is_told_as_such(kafka):
+    drift, metrics = Drift(NESTED), Metrics("coinbase")
+    metrics.watch_drift(drift)
+    for value in (b'{"type":"1"}', b'{"type":1}'):
+        drift.look("status", value, "spot")
+
+    await publish_drift_once(drift, "coinbase", kafka)
+
+    [event] = kafka.events()
+    assert (event["kind"], event["field"], event["count"]) == ("retyped_field", "type", 1)
+    assert event["reason"] == "status has number in place of string in type; it is kept as received"
+    samples = {(s.name, *s.labels.values()): s.value for family in metrics.collect() for s in family.samples}
+    assert samples["ingestion_retyped_fields_total", "coinbase", "status", "type"] == 1
+
+
+def test_objects_that_changed_are_looked_into_again():
+    drift, same, other = Drift(NESTED), b'{"products":[{"x":1}]}', b'{"products":[{"y":1}]}'
+    for message in (same, same, other, same):
+        drift.look("status", message, "spot")
+
+    assert [one.field for one in drift.counts] == ["products[].x", "products[].y"]

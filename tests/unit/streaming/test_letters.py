@@ -4,7 +4,7 @@ from streaming.bybit import letters as bybit
 from streaming.coinbase import letters as coinbase
 from streaming.coingecko import letters as coingecko
 from streaming.letters import Letter, Piece, Place, StillUnreadableError, check_headers
-from tests.unit.streaming.bybit.frames import ticker, time_of, trade, trades
+from tests.unit.streaming.bybit.frames import recent, ticker, time_of, trade, trades
 from tests.unit.streaming.coinbase.test_coinbase_feed import frame, heartbeat, match
 
 pytestmark = pytest.mark.unit
@@ -44,6 +44,12 @@ def test_a_trade_of_rest_goes_to_the_product_that_was_asked_for():
 
     assert pieces(coinbase.reread(of_page, {"ETH-USD"})) == [("coinbase.raw.trades", "ETH-USD", REST, 0)]
     assert pieces(coinbase.reread(of_bronze, {"BTC-USD"})) == [("coinbase.raw.trades", "BTC-USD", REST, 0)]
+
+
+def test_a_recent_trade_of_bybit_is_read_as_rest_has_it():
+    of_reply = letter(recent(1), "bybit.dlq", "bybit", source=b"rest", frame_index=b"4")
+
+    assert pieces(bybit.reread(of_reply, {"BTCUSDT"})) == [("bybit.raw.trades", "BTCUSDT", recent(1), 4)]
 
 
 @pytest.mark.parametrize(

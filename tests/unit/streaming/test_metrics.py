@@ -18,8 +18,7 @@ def test_products_of_one_name_in_two_markets_are_told_apart():
         for market in ("linear", "spot")
     ]
     for second, product in enumerate(products):
-        product.resume(NINE)
-        product.trade(NINE + timedelta(seconds=second)).settle()
+        product.trade("7", NINE + timedelta(seconds=second)).settle()
 
     metrics.watch(products)
 

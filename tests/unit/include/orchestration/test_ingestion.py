@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from include.orchestration.ingestion import FeedCheck, Restarts, Stillness, Trouble, Wanted, wished
+from include.orchestration.ingestion import (
+    FeedCheck,
+    Restarts,
+    Stillness,
+    Trouble,
+    Wanted,
+    drift_in_words,
+    wished,
+)
 from include.settings import Endpoint
 
 pytestmark = pytest.mark.unit
@@ -172,3 +180,20 @@ def test_a_producer_that_does_not_answer_is_in_trouble_after_the_limit(endpoint:
     ((trouble),) = second.troubles
     assert trouble.service == "producer-coinbase"
     assert "does not answer" in trouble.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "end"),
+    [
+        ("new_field", None, "has a new field products[].id (number); frames are kept with it as received"),
+        ("retyped_field", "string", "number where string was before; frames are kept with it as received"),
+        ("changed_type", "str", "number where str was expected: 3 frames became dead letters"),
+    ],
+)
+def test_an_alert_says_whether_frames_are_kept_with_what_differs(kind, expected, end):
+    drift = {"venue": "coinbase", "message_type": "status", "field": "products[].id", "got": "number", "count": 3}
+
+    words = drift_in_words(drift | {"kind": kind, "expected": expected})
+
+    assert words.startswith("coinbase: status has ")
+    assert words.endswith(end)

@@ -115,6 +115,31 @@ def test_a_trade_from_rest_takes_its_product_from_the_key(kafka):
     assert row == {"product_id": "BTC-USD", "time": "2016-05-12T15:04:30.98Z", "_source": "rest"}
 
 
+def test_a_bybit_trade_from_rest_is_read_by_the_names_that_rest_has(kafka):
+    trade = (
+        b'{"execId":"a9188a0a-82bc-50de-be60-03eedbe3cdd7","symbol":"BTCUSDT","price":"65114.20","size":"0.004",'
+        b'"side":"Sell","time":"1786310819680","isBlockTrade":false,"isRPITrade":false,"seq":"753843954913"}'
+    )
+    headers = HEADERS | {"source": "rest", "frame_index": "17", "venue": "bybit", "market": "linear"}
+
+    row = only(
+        readable(kafka(trade, topic="bybit.raw.trades", headers=headers), bronze.TRADES),
+        *("_source", "_frame_index", "product_id", "trade_id", "sequence", "price", "size", "side", "time"),
+    )
+
+    assert row == {
+        "_source": "rest",
+        "_frame_index": 17,
+        "product_id": "BTCUSDT",
+        "trade_id": "a9188a0a-82bc-50de-be60-03eedbe3cdd7",
+        "sequence": 753843954913,
+        "price": "65114.20",
+        "size": "0.004",
+        "side": "Sell",
+        "time": "2026-08-09T21:26:59.680Z",
+    }
+
+
 def test_a_ticker_keeps_bid_ask_and_volume_as_text(kafka):
     row = only(
         readable(kafka(TICKER, topic="coinbase.raw.tickers"), bronze.TICKERS), "best_bid", "best_ask", "volume_24h"

@@ -1,4 +1,4 @@
-"""Frames as Bybit writes them; an id below a thousand is also the second of the hour in which its trade was made."""
+"""Frames and replies as Bybit writes them; an id is also the second after nine in which its trade was made."""
 
 from __future__ import annotations
 
@@ -42,3 +42,20 @@ def ack(symbol: str = "BTCUSDT", *, refusal: str | None = None) -> bytes:
     return msgspec.json.encode(
         {"success": refusal is None, "ret_msg": refusal or "", "conn_id": "d8bu", "req_id": symbol, "op": "subscribe"}
     )
+
+
+def recent(trade_id: int, symbol: str = "BTCUSDT") -> bytes:
+    """The same trade in a reply of REST."""
+    return msgspec.json.encode(
+        {
+            "execId": f"a9188a0a-{trade_id}", "symbol": symbol, "price": "65114.20", "size": "0.004", "side": "Sell",
+            "time": str(milliseconds(time_of(trade_id))), "isBlockTrade": False, "isRPITrade": False,
+            "seq": "753843954913",
+        }
+    )  # fmt: skip
+
+
+def reply(*elements: bytes) -> bytes:
+    """The answer of REST, the newest first."""
+    head = b'{"retCode":0,"retMsg":"OK","result":{"category":"linear","list":['
+    return head + b",".join(elements) + b']},"retExtInfo":{},"time":1672053054358}'

@@ -21,7 +21,6 @@ from tests.unit.streaming.bybit.frames import START, ack, ticker, time_of, trade
 pytestmark = pytest.mark.unit
 
 RECEIVED_AT = 1_795_165_201_000_000
-UNPROVABLE = "unprovable"
 
 
 class Exchange:
@@ -117,20 +116,21 @@ async def test_what_cannot_be_read_is_a_dead_letter_and_nothing_is_promised_acro
         await until(lambda: metrics.frames["trades"] == 3)
 
     assert kafka.values("bybit.dlq") == [broken]
-    assert [(event["kind"], event["product_id"]) for event in kafka.events()] == [(UNPROVABLE, "BTCUSDT")]
-    news = books["BTCUSDT"].news()
+    product = books["BTCUSDT"]
+    assert (product.next_break().since, product.next_break().until) == (time_of(2), time_of(4) + TICK)
+    news = product.news()
     assert (news.covered_from, news.closed_through) == (time_of(1) + TICK, time_of(2))
 
 
 async def test_one_unreadable_trade_is_a_dead_letter_in_its_place_and_the_others_are_records(kafka):
     script = [ack(), trades(trade(1), b'{"i":7}', trade(2))]
-    async with following(Exchange(script), kafka) as (_, metrics, _, _):
+    async with following(Exchange(script), kafka) as (books, metrics, _, _):
         await until(lambda: metrics.frames["trades"])
 
     assert kafka.values("bybit.raw.trades") == [trade(1), trade(2)]
     [letter] = [record for record in kafka.records if record.topic == "bybit.dlq"]
     assert (letter.value, dict(letter.headers)["frame_index"]) == (b'{"i":7}', b"1")
-    assert [event["kind"] for event in kafka.events()] == [UNPROVABLE]
+    assert books["BTCUSDT"].next_break().since == time_of(1)
 
 
 async def test_an_unreadable_ticker_breaks_no_promise(kafka):
@@ -138,7 +138,7 @@ async def test_an_unreadable_ticker_breaks_no_promise(kafka):
     async with following(Exchange(script), kafka) as (books, metrics, _, _):
         await until(lambda: metrics.frames["trades"] == 2)
 
-    assert kafka.events() == []
+    assert books["BTCUSDT"].next_break() is None
     assert books["BTCUSDT"].news().closed_through == time_of(2)
 
 
@@ -177,32 +177,18 @@ async def test_when_every_symbol_is_refused_there_is_nothing_to_do(kafka):
             await task
 
 
-async def test_the_time_of_a_lost_connection_is_told_as_unprovable_before_its_first_trade(kafka):
+async def test_a_lost_connection_is_told_and_is_a_break_of_each_product_from_its_last_trade_to_its_next(kafka):
     exchange = Exchange([ack(), trades(trade(1), trade(2))], [ack(), trades(trade(9)), trades(trade(10))])
     async with following(exchange, kafka) as (books, metrics, _, _):
         await until(lambda: metrics.frames["trades"] == 3)
 
-    assert [record.topic for record in kafka.records] == [
-        *("bybit.raw.trades", "bybit.raw.trades"),
-        *("ingestion.events", "ingestion.events"),
-        *("bybit.raw.trades", "bybit.raw.trades"),
-    ]
-    reconnect, unprovable = kafka.events()
-    assert reconnect["kind"] == "reconnect"
-    assert unprovable | {"reason": "", "at": ""} == {
-        "kind": UNPROVABLE,
-        "venue": "bybit",
-        "market": "linear",
-        "product_id": "BTCUSDT",
-        "reason": "",
-        "first_missing_id": None,
-        "last_missing_id": None,
-        "state": None,
-        "unprovable_from": "2026-11-20T09:00:02.000000Z",
-        "unprovable_until": "2026-11-20T09:00:09.001000Z",
-        "at": "",
-    }
+    [event] = kafka.events()
+    assert (event["kind"], event["product_id"]) == ("reconnect", None)
     product = books["BTCUSDT"]
+    broken = product.next_break()
+    assert (broken.since, broken.until, broken.first_id) == (time_of(2), time_of(9) + TICK, "a9188a0a-9")
+    assert broken.reason == event["reason"]
+    product.ended(is_bridged=False)
     product.published(product.news())
     assert product.news().covered_from == time_of(9) + TICK
     assert product.news().last_trade_id is None

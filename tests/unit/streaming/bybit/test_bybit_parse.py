@@ -6,6 +6,7 @@ import pytest
 from streaming.bybit.messages import Ack, Pong
 from streaming.bybit.parse import (
     PING,
+    TICK,
     Ticker,
     Trade,
     Trades,
@@ -13,8 +14,11 @@ from streaming.bybit.parse import (
     UnreadableError,
     UnreadableTrade,
     parse_frame,
+    parse_reply,
     subscribe,
 )
+from streaming.uncounted import RecentTrade
+from tests.unit.streaming.bybit.frames import recent, reply, time_of
 
 pytestmark = pytest.mark.unit
 
@@ -26,6 +30,7 @@ SPOT_TRADE = (
     b'{"i":"2280000001739247417","T":1786310819681,"p":"65114.2","v":"0.000153","S":"Buy","seq":99141,"s":"BTCUSDT",'
     b'"BT":false,"RPI":false}'
 )
+TIME = datetime(2026, 8, 9, 21, 26, 59, 680_000, UTC)
 LINEAR = b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1786310819681,"data":[' + LINEAR_TRADE + b"]}"
 SPOT = b'{"type":"snapshot","data":[' + SPOT_TRADE + b'],"ts":1786310819682,"topic":"publicTrade.BTCUSDT"}'
 TICKER = (
@@ -37,8 +42,8 @@ TICKER = (
 @pytest.mark.parametrize(
     ("frame", "element"),
     [
-        (LINEAR, Trade("BTCUSDT", datetime(2026, 8, 9, 21, 26, 59, 680_000, UTC), LINEAR_TRADE)),
-        (SPOT, Trade("BTCUSDT", datetime(2026, 8, 9, 21, 26, 59, 681_000, UTC), SPOT_TRADE)),
+        (LINEAR, Trade("BTCUSDT", "a9188a0a-82bc-50de-be60-03eedbe3cdd7", TIME, LINEAR_TRADE)),
+        (SPOT, Trade("BTCUSDT", "2280000001739247417", TIME + TICK, SPOT_TRADE)),
     ],
     ids=["linear, id a UUID", "spot, id a number, keys in another order"],
 )
@@ -137,3 +142,40 @@ def test_each_symbol_is_asked_for_by_itself():
         "req_id": "BTCUSDT",
     }
     assert msgspec.json.decode(PING) == {"op": "ping"}
+
+
+def test_the_trades_of_a_reply_are_put_in_the_order_of_their_times_and_keep_their_bytes():
+    body = reply(recent(3), recent(2), recent(1))
+
+    assert parse_reply(body, "BTCUSDT").trades == [
+        RecentTrade(f"a9188a0a-{number}", time_of(number), number - 1, recent(number)) for number in (1, 2, 3)
+    ]
+
+
+def test_an_element_of_a_reply_that_is_no_trade_is_named_and_the_others_are_read():
+    broken = recent(2).replace(b'"time":"', b'"time":"soon')
+
+    answer = parse_reply(reply(recent(3), broken, recent(1)), "BTCUSDT")
+
+    assert [trade.trade_id for trade in answer.trades] == ["a9188a0a-1", "a9188a0a-3"]
+    assert answer.unreadable == [UnreadableTrade(broken, "recent trade: Expected `int`, got `str` - at `$.time`")]
+
+
+def test_a_refusal_has_its_code_and_no_trades():
+    body = b'{"retCode":10006,"retMsg":"Too many visits!","result":{},"retExtInfo":{},"time":1672053054358}'
+
+    assert parse_reply(body, "BTCUSDT") == (10006, "Too many visits!", [], [])
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<html>", "malformed"),
+        (b"[]", "Expected `object`"),
+        (b'{"retCode":0}', "no result"),
+        (reply(recent(1, "ETHUSDT")), "asked for BTCUSDT, got ETHUSDT"),
+    ],
+)
+def test_a_body_that_is_no_reply_says_why(body, reason):
+    with pytest.raises(UnreadableError, match=reason):
+        parse_reply(body, "BTCUSDT")

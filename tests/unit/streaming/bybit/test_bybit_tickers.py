@@ -44,15 +44,6 @@ def test_a_delta_without_a_snapshot_of_its_symbol_is_no_state(states):
     assert states(ticker("snapshot", symbol="ETHUSDT"), ticker("delta"))[1] is None
 
 
-def test_another_connection_begins_with_a_snapshot_of_its_own():
-    tickers = Tickers()
-    tickers.merge(parse_frame(ticker("snapshot")))
-
-    tickers.clear()
-
-    assert tickers.merge(parse_frame(ticker("delta"))) is None
-
-
 def test_values_stay_as_they_were_written():
     frame = b'{"topic":"tickers.X","type":"snapshot","data":{"a":1.10,"b":"1e-8","c":[ ]},"ts":5}'
 
