@@ -216,8 +216,8 @@ class DrainTrigger(BaseTrigger):
         admin, said = AdminClient({"bootstrap.servers": Settings.load().kafka.address, "log_level": 0}), ""
         while True:
             try:
-                behind = await asyncio.to_thread(ingestion.records_behind, admin)
-                status = ", ".join(f"{count} records of {topic}" for topic, count in behind.items() if count)
+                left = await asyncio.to_thread(ingestion.backlogs, admin)
+                status = ", ".join(f"{one.waiting} records of {topic}" for topic, one in left.items() if one.waiting)
             except KafkaException as error:
                 status = f"Kafka does not answer: {error}"
             if not status:
