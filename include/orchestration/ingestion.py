@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from include import scale
 from include.contracts import bronze, topics
 from include.contracts.topics import Topic, topics_of
 from include.orchestration.evidence import TopicLog, committed_offsets, end_offsets
@@ -29,8 +30,11 @@ PRODUCERS: Mapping[str, str] = {
 }
 """The service that follows each venue."""
 SERVICES = (WRITER, *PRODUCERS.values())
-ACTIONS = ("pause", "resume", "drain", "restart")
-"""What a person can want of a service."""
+FETCH_HISTORY = "fetch history"
+ACTIONS = ("pause", "resume", "drain", "restart", "scale", FETCH_HISTORY)
+"""What a person can want of the services."""
+MOST_CORES = 16
+"""With how many the Bronze writer may be asked to run: more tasks than its topics have partitions find no work."""
 
 DRIFT_GROUP = "streaming_supervisor.drift"
 """The consumer group whose offset says how far people were told of drift."""
@@ -461,37 +465,53 @@ class Wanted:
     Args:
         paused: Services that are to stand still.
         forgiven: When a person last wanted a service restarted: what failed before does not count any more.
+        writer_cores: How many cores the Bronze writer uses. A producer is one process a venue, and has no such number.
     """
 
     paused: frozenset[str] = frozenset()
     forgiven: Mapping[str, datetime] = field(default_factory=dict)
+    writer_cores: int = scale.CORES
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Wanted:
         """Read what `as_json` gave."""
         forgiven = {name: datetime.fromisoformat(at) for name, at in stored.get("forgiven", {}).items()}
-        return cls(frozenset(stored.get("paused", ())), forgiven)
+        return cls(frozenset(stored.get("paused", ())), forgiven, stored.get("writer_cores", scale.CORES))
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON can carry it."""
         return {
             "paused": sorted(self.paused),
             "forgiven": {name: at.isoformat() for name, at in sorted(self.forgiven.items())},
+            "writer_cores": self.writer_cores,
         }
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the Bronze writer is to stand still once it has taken all: no producer is to send any more."""
+        return self.paused.issuperset(PRODUCERS.values())
 
-def wished(before: Wanted, action: str, services: tuple[str, ...], now: datetime) -> Wanted:
+
+def wished(
+    before: Wanted, action: str, services: tuple[str, ...], now: datetime, writer_cores: int = scale.CORES
+) -> Wanted:
     """Return what is wanted after an action; a drained writer is paused later, when it has taken everything.
+
+    Args:
+        writer_cores: What is chosen if the action is to scale.
 
     Raises:
         ValueError: If there is no such action.
     """
     match action:
         case "pause":
-            return Wanted(before.paused | set(services), before.forgiven)
+            return replace(before, paused=before.paused | set(services))
         case "drain":
-            return Wanted(before.paused | (set(services) - {WRITER}), before.forgiven)
+            return replace(before, paused=before.paused | (set(services) - {WRITER}))
         case "resume" | "restart":
-            return Wanted(before.paused - set(services), {**before.forgiven, **dict.fromkeys(services, now)})
+            forgiven = {**before.forgiven, **dict.fromkeys(services, now)}
+            return replace(before, paused=before.paused - set(services), forgiven=forgiven)
+        case "scale":
+            return replace(before, writer_cores=writer_cores)
         case _:
             raise ValueError(f"there is no action {action}; there are {', '.join(ACTIONS)}")

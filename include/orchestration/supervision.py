@@ -12,11 +12,13 @@ from airflow.sdk import Asset, BaseOperator, Context, Variable, get_current_cont
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
+from include import scale
 from include.orchestration import alerts
 from include.orchestration.fencing import Charge, Fence, FencedOffError, OwnedElsewhereError
 from include.orchestration.ingestion import (
     CHECKS,
     SERVICES,
+    WRITER,
     GivenUp,
     Restarts,
     Wanted,
@@ -61,9 +63,12 @@ def bring_up() -> dict[str, Any]:
         charge = fence(settings).take(f"{ti.dag_id} {ti.run_id}", has_ended=lambda owner: _has_ended(ti, owner))
     except OwnedElsewhereError as error:
         raise AirflowFailException(str(error)) from error
-    supervisord, wishes = Supervisord(settings.state_dir), wanted()
-    given_up = {name for name in SERVICES if _restarts(name, wishes).is_exhausted(datetime.now(UTC))}
+    supervisord = Supervisord(settings.state_dir)
     with _acting(settings, charge):
+        # Read while nobody can choose otherwise.
+        wishes = wanted()
+        given_up = {name for name in SERVICES if _restarts(name, wishes).is_exhausted(datetime.now(UTC))}
+        scale_writer(supervisord, settings, wishes)
         for name in _known(supervisord, SERVICES):
             if name in wishes.paused:
                 if supervisord.process(name).is_up:
@@ -75,6 +80,17 @@ def bring_up() -> dict[str, Any]:
                 log.warning("%s does not run: starting it", name)
                 supervisord.launch(name)
     return {"owner": charge.owner, "number": charge.number}
+
+
+def scale_writer(supervisord: Supervisord, settings: Settings, wishes: Wanted) -> None:
+    """Have the Bronze writer begin its next start with as many cores as are wanted; stop it if it has others.
+
+    Stopped first: after a kill in between, whoever finds it so does the rest.
+    """
+    if (before := scale.cores(settings.state_dir)) != wishes.writer_cores:
+        log.info("%s had %d cores and gets %d", WRITER, before, wishes.writer_cores)
+        supervisord.stop(WRITER)
+        scale.keep(settings.state_dir, wishes.writer_cores)
 
 
 class WatchIngestion(BaseOperator):

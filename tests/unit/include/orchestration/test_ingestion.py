@@ -185,7 +185,7 @@ def test_what_was_given_up_is_read_as_it_was_written():
 
 
 def test_what_is_wanted_is_read_as_it_was_written():
-    wanted = Wanted(frozenset({"producer-coinbase"}), {"bronze-writer": NOON})
+    wanted = Wanted(frozenset({"producer-coinbase"}), {"bronze-writer": NOON}, writer_cores=2)
 
     assert Wanted.of(wanted.as_json()) == wanted
     assert Wanted.of({}) == Wanted()
@@ -203,6 +203,23 @@ def test_a_drain_pauses_the_producers_and_leaves_the_writer_at_work():
     assert wished(Wanted(), "drain", ("bronze-writer", "producer-coinbase"), NOON).paused == {"producer-coinbase"}
 
 
+def test_a_drain_holds_until_a_producer_is_to_send_again():
+    services = ("bronze-writer", "producer-coinbase", "producer-bybit", "producer-coingecko")
+    drained = wished(Wanted(), "drain", services, NOON)
+
+    assert drained.is_drained
+    assert not wished(drained, "resume", ("producer-coinbase",), NOON).is_drained
+
+
+def test_a_scale_changes_the_writers_cores_alone_and_is_kept_by_every_other_action():
+    before = Wanted(frozenset({"bronze-writer"}), {"bronze-writer": NOON})
+    scaled = wished(before, "scale", ("bronze-writer",), NOON + LIMIT, writer_cores=3)
+
+    assert scaled == Wanted(before.paused, before.forgiven, writer_cores=3)
+    for action in ("pause", "resume", "drain", "restart"):
+        assert wished(scaled, action, ("bronze-writer",), NOON).writer_cores == 3
+
+
 def test_a_restart_forgives_the_service_alone():
     wanted = Wanted(forgiven={"bronze-writer": NOON - LIMIT, "producer-coinbase": NOON - LIMIT})
 
@@ -213,7 +230,7 @@ def test_a_restart_forgives_the_service_alone():
 
 
 def test_an_action_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match="there are pause, resume, drain, restart"):
+    with pytest.raises(ValueError, match="there are pause, resume, drain, restart, scale, fetch history"):
         wished(Wanted(), "reboot", (), NOON)
 
 
