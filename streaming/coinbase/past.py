@@ -141,14 +141,16 @@ class Past:
 async def first_since(archive: Archive, product_id: str, moment: datetime, newest: HistoricTrade) -> HistoricTrade:
     """Return a trade at or after a moment below which at most a page of ids are at or after it, too.
 
-    Ids rise with time, so each question halves what is in doubt: twenty for a product of a billion trades.
+    Ids rise with time, so each question halves what is in doubt, after steps back that double: the moment is likely to
+    be nearer to the newest of a billion trades than to the first.
 
     Args:
         newest: A trade at or after the moment.
     """
-    before, trade = 0, newest
+    before, trade, step = 0, newest, archive.page_size
     while trade.trade_id - before > archive.page_size:
-        middle = (before + trade.trade_id) // 2
+        middle = max((before + trade.trade_id) // 2, trade.trade_id - step)
+        step *= 2
         found = await archive.trades(product_id, below=middle + 1, limit=1)
         if found and found[0].time >= moment:
             [trade] = found
