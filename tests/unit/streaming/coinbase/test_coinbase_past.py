@@ -2,11 +2,16 @@
 
 import argparse
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
+from include.settings import CHECKOUT
 from streaming import repair
 from streaming.backoff import Backoff
 from streaming.coinbase.past import Covered, Past, covered, first_since, hour
@@ -15,6 +20,7 @@ from streaming.metrics import Metrics
 from streaming.product import ProductKey
 from streaming.progress import ProgressRecord
 from streaming.repair import HistoricTrade, UnknownProductError
+from tests.drivers.waiting import eventually
 
 pytestmark = pytest.mark.unit
 
@@ -222,3 +228,19 @@ def test_an_hour_is_read_as_airflow_writes_it():
     assert hour("2026-11-20T06") == SIX
     with pytest.raises(argparse.ArgumentTypeError, match="is not an hour like 2026-11-20T03"):
         hour("2026-11-20")
+
+
+def test_what_is_attended_ends_with_who_waits_for_it(tmp_path):
+    command = [sys.executable, "-m", "streaming.coinbase.past", "2026-11-20T03", "--attended"]
+    # A port at which no broker is: it is waited for, for a minute.
+    environment = os.environ | {"LAKE_STATE_DIR": str(tmp_path), "LAKE_KAFKA__PORT": "1"}
+    lease = tmp_path / "leases" / "past-coinbase.lock"
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        eventually(lambda: lease.exists() and lease.read_text(), within=30, what="it to begin", every=0.1)
+        assert process.poll() is None
+
+        process.stdin.close()
+
+        assert process.wait(10) == -signal.SIGTERM
