@@ -104,6 +104,20 @@ async def test_what_lies_before_is_fetched_marked_as_history_and_vouched_for(kaf
     assert vouched(kafka) == [(PAST, FIVE, time_of(newest), newest)]
 
 
+async def test_it_says_how_much_of_what_was_missing_is_there_and_how_long_the_rest_takes(kafka, monkeypatch, caplog):
+    monkeypatch.setattr(repair, "LOG_SECONDS", 0)
+    caplog.set_level("INFO", logger="streaming.repair")
+
+    await fetch(Archive(), kafka, Covered(SIX, None, None), FIVE)
+
+    said = [record for record in caplog.records if record.message == "history goes on"]
+    assert [record.percent for record in said] == sorted({record.percent for record in said})
+    assert [record.trades for record in said] == [10 * (number + 1) for number in range(len(said))]
+    assert 0 <= said[0].percent < 50
+    assert said[-1].percent == 100
+    assert all(record.seconds_left >= 0 for record in said)
+
+
 async def test_it_is_vouched_for_after_every_trade(kafka):
     await fetch(Archive(), kafka, Covered(SIX, None, None), FIVE)
 
