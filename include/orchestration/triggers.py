@@ -241,7 +241,9 @@ class DrainTrigger(BaseTrigger):
             await asyncio.sleep(POLL_S)
 
     def _is_still_wanted(self) -> bool:
-        return ingestion.Wanted.of(Variable.get(self.wanted, default={}, deserialize_json=True)).is_drained
+        wishes = Variable.get(self.wanted, default=None, deserialize_json=True)
+        # Noted before this wait began, so it is there: without an answer we know nothing else.
+        return wishes is None or ingestion.Wanted.of(wishes).is_drained
 
 
 async def is_alive(dag_id: str, run_id: str) -> bool:
