@@ -55,8 +55,15 @@ class Airflow:
 
     def do(self, dag: str, conf: dict[str, Any], *, within: float) -> dict[str, Any]:
         """Run a DAG by hand with what its form would say, and return the run when it has ended."""
+        return self.end_of(dag, self.begin(dag, conf), within=within)
+
+    def begin(self, dag: str, conf: dict[str, Any]) -> str:
+        """Begin to run a DAG by hand with what its form would say; return the run's id."""
         request = {"logical_date": None, "conf": conf}
-        run_id = self.call("POST", f"/dags/{dag}/dagRuns", json=request)["dag_run_id"]
+        return str(self.call("POST", f"/dags/{dag}/dagRuns", json=request)["dag_run_id"])
+
+    def end_of(self, dag: str, run_id: str, *, within: float) -> dict[str, Any]:
+        """Wait until a run of any DAG has ended, and return it."""
 
         def look() -> dict[str, Any] | None:
             run = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run_id, safe='')}")

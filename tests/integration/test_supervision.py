@@ -199,20 +199,16 @@ def test_an_hour_from_before_the_lake_is_fetched_and_built_although_the_fetch_wa
     hour, key = demo.start - HOUR, (demo.start - HOUR).strftime(KEY)
     assert airflow.ended(airflow.trigger(hour), within=180)["state"] == "failed", "nobody has fetched it yet"
     form = {"action": "fetch history", "service": PRODUCER, "hours": 1}
-    started = airflow.call("POST", f"/dags/{CONTROL}/dagRuns", json={"logical_date": None, "conf": form})
-    run = f"/dags/{CONTROL}/dagRuns/{quote(started['dag_run_id'], safe='')}"
+    run_id = airflow.begin(CONTROL, form)
 
     eventually(lambda: cursor_of(kafka)["since"] == wire_time(hour), within=120, what="the first page to arrive")
     [fetch] = running(demo.stack, FETCH)
     fetch.kill()
 
-    ended = eventually(
-        lambda: (seen := airflow.call("GET", run))["state"] in ENDED and seen, within=400, what="its end", every=3
-    )
-    assert ended["state"] == "success"
-    assert airflow.call("GET", f"{run}/taskInstances/fetch_history")["try_number"] == 2
-    result = f"{run}/taskInstances/fetch_history/xcomEntries/return_value"
-    told = airflow.call("GET", result, params={"deserialize": True})["value"]
+    assert airflow.end_of(CONTROL, run_id, within=400)["state"] == "success"
+    task = f"/dags/{CONTROL}/dagRuns/{quote(run_id, safe='')}/taskInstances/fetch_history"
+    assert airflow.call("GET", task)["try_number"] == 2
+    told = airflow.call("GET", f"{task}/xcomEntries/return_value", params={"deserialize": True})["value"]
     assert (told["first_hour"], told["last_hour"]) == (key, key)
 
     _, _, _, *command = shlex.split(told["backfill"])
@@ -248,6 +244,19 @@ def running(stack: RunningStack, module: str) -> list[psutil.Process]:
 def cursor_of(kafka: Kafka) -> dict[str, Any]:
     """Return how far the fetching of the product's history has come."""
     return dict(json.loads(kafka.newest("ingestion.history", f"coinbase/spot/{PRODUCT}")[-1]))
+
+
+def test_a_drain_that_is_overtaken_by_a_resume_stops_nothing(airflow: Airflow, stack: RunningStack):
+    assert airflow.do(CONTROL, {"action": "pause", "service": WRITER}, within=180)["state"] == "success"
+    drain = airflow.begin(CONTROL, {"action": "drain", "service": "all"})
+    try:
+        eventually(lambda: state(stack, PRODUCER) is State.STOPPED, within=120, what="a producer that is drained")
+    finally:
+        resumed = airflow.do(CONTROL, {"action": "resume", "service": "all"}, within=180)
+
+    assert resumed["state"] == "success"
+    assert airflow.end_of(CONTROL, drain, within=180)["state"] == "success"
+    assert {state(stack, service) for service in (PRODUCER, WRITER)} <= {State.STARTING, State.RUNNING}
 
 
 def test_a_drain_leaves_nothing_in_kafka_that_bronze_does_not_have(airflow: Airflow, stack: RunningStack):
