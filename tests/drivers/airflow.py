@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -70,6 +71,12 @@ class Airflow:
             return run if run["state"] in ENDED else None
 
         return eventually(look, within=within, what=f"the end of {dag} {run_id}", every=2)
+
+    def keep_variable(self, name: str, value: Any) -> None:
+        """Make a variable hold a value, written as JSON."""
+        known = {variable["key"] for variable in self.call("GET", "/variables", params={"limit": 100})["variables"]}
+        method, path = ("PATCH", f"/variables/{name}") if name in known else ("POST", "/variables")
+        self.call(method, path, json={"key": name, "value": json.dumps(value)})
 
     def newest_event(self, asset: str) -> dict[str, Any] | None:
         """Return what the newest event of an asset tells; None before the first."""

@@ -6,7 +6,7 @@ import json
 import shlex
 import signal
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -90,6 +90,34 @@ def test_a_service_that_is_frozen_is_restarted_with_an_alert_and_no_trade_is_los
         what="the alert",
     )
     wait_for_trades(lake, tape, since, exchange.now())
+
+
+@pytest.mark.timeout(1500)
+def test_a_service_that_is_given_up_is_told_once_and_once_more_when_it_is_well_again(
+    airflow: Airflow, stack: RunningStack, chat: Webhook
+):
+    posts_before = len(chat.posts)
+    frozen = stack.process(PRODUCER)
+
+    def told(words: str) -> int:
+        return sum(f"{PRODUCER} {words}" in post["message"] for post in chat.posts[posts_before:])
+
+    def rounds() -> set[str]:
+        return {run["dag_run_id"] for run in airflow.runs_of(SUPERVISOR) if run["state"] in ENDED}
+
+    airflow.keep_variable("ingestion_restarts", {PRODUCER: [datetime.now(UTC).isoformat()] * 4})
+    frozen.suspend()
+    try:
+        eventually(lambda: told("is given up"), within=400, what="the alert")
+        before = rounds()
+        eventually(lambda: len(rounds() - before) > 1, within=400, what="another round with the same trouble", every=3)
+        assert (told("is given up"), told("was restarted")) == (1, 0)
+    finally:
+        frozen.resume()
+
+    eventually(lambda: told("is well again"), within=600, what="the end of a whole round without trouble", every=3)
+    assert (told("is given up"), told("is well again")) == (1, 1)
+    assert airflow.do(CONTROL, {"action": "restart", "service": PRODUCER}, within=180)["state"] == "success"
 
 
 def test_a_person_is_told_of_a_new_field_while_its_trade_is_kept(stack: RunningStack, lake: Lake, chat: Webhook):
