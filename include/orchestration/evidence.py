@@ -142,7 +142,7 @@ def standing(
         first = min(progress[name].covered_from for name in uncovered)
         raise HourNotCoveredError(
             f"hour {hour} lies before the lake's first: its products are followed from {first:%Y-%m-%dT%H:%MZ} on; "
-            "fetch the history of that hour first"
+            "fetch the history of that hour first, with streaming_control"
         )
     newest = max((said.closed_through for said in in_part.values()), default=hour.start)
     late = [name for name in products if name in in_part and in_part[name].closed_through < hour.end] + unheard
