@@ -23,7 +23,7 @@ from include.settings import CHECKOUT, Settings
 MOST_HOURS = 24 * 30
 """How much history may be asked for at a time."""
 FETCHERS = {PRODUCERS["coinbase"]: ("coinbase", "streaming.coinbase.past")}
-"""By producer: its venue, and what fetches that venue's history. The other venues give none to the public."""
+"""By producer: its venue, and what fetches that venue's history. The others show their newest trades, or none."""
 FETCHED = (topics.COINBASE_TRADES, topics.EVENTS, topics.PROGRESS)
 ALL = "all"
 
