@@ -29,7 +29,7 @@ FLOWING = ("bronze-", "producer-", "airflow-")
 
 OURS = {
     "airflow", "alerts.ndjson", "checkpoints", "conf", "data", "dbt", "leases", "logs", "replica-clock.json", "run",
-    "secrets.env", "settings.env", "spool", "tmp", "up.lock",
+    "scale.json", "secrets.env", "settings.env", "spool", "tmp", "up.lock",
 }  # fmt: skip
 """What lies in a state folder; a folder with anything else is not removed."""
 

@@ -1,8 +1,9 @@
 """The Bronze writer: one Spark application, one streaming query per streamed table, for as long as the lake lives.
 
 A query appends with Iceberg's own sink, which looks for the query's last batch in the table's snapshots and so never
-appends a batch twice. SIGTERM ends it with exit code 0 after the batches under way. As soon as any query fails it ends
-with 1 and the reason in the log, for its supervisor to start it again.
+appends a batch twice. The queries share as many cores as `include.scale` says. SIGTERM ends the writer with exit code 0
+after the batches under way. As soon as any query fails it ends with 1 and the reason in the log, for its supervisor to
+start it again.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pyspark.sql.streaming.listener import (
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
+from include import scale
 from include.contracts import TOPICS, bronze
 from include.contracts.table import Table
 from include.contracts.topics import topics_of
@@ -178,15 +180,21 @@ class Stopper:
 
 
 class Writer:
-    """Starts the queries of one Spark application."""
+    """Starts the queries of one Spark application.
+
+    Args:
+        partitions: How many each topic has.
+        cores: How many tasks write a batch, at most.
+    """
 
     def __init__(
-        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], letters: Letters
+        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], letters: Letters, cores: int
     ) -> None:
         self._spark = spark
         self._settings = settings
         self._partitions = partitions
         self._letters = letters
+        self._cores = cores
 
     def checkpoint(self, table: Table) -> Path:
         """Return the folder where Spark keeps how far the table's query is."""
@@ -235,9 +243,9 @@ class Writer:
         )
 
     def _query(self, feed: Feed, rows: DataFrame) -> DataStreamWriter:
-        # One task, so one file per batch and day: Kafka's partitions would make a file each.
+        # A task for each core, and so as many files per batch and day: Kafka's partitions would make a file each.
         return (
-            rows.coalesce(1)
+            rows.coalesce(self._cores)
             .writeStream.outputMode("append")
             .queryName(feed.table.full_name)
             .trigger(processingTime=f"{int(feed.every.total_seconds())} seconds")
@@ -311,13 +319,15 @@ def run(settings: Settings) -> int:
     partitions = partition_counts(admin)
     metrics = WriterMetrics()
     metrics.serve(settings.bronze_metrics)
-    spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
+    cores = scale.cores(settings.state_dir)
+    spark = SparkSession.builder.appName("bronze-writer").master(f"local[{cores}]").getOrCreate()
+    log.info("starting", extra={"cores": cores})
     groups = offsets.GroupOffsets(connect)
     letters = Letters(spark, settings, groups, metrics.dead_letters.inc)
     teller = BatchTeller(groups, letters, metrics)
     spark.streams.addListener(teller)
     stopper = Stopper(spark)
-    writer = Writer(spark, settings, partitions, letters)
+    writer = Writer(spark, settings, partitions, letters, cores)
     try:
         for feed in feeds(settings):
             writer.forget_torn_checkpoint(feed.table)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -16,10 +17,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pyiceberg.expressions import LessThan
 
-from tests.drivers.ingestion import RAW, RECOVERED_WITHIN, Ingestion, Log, pause
+from tests.drivers.ingestion import PRODUCTS, RAW, RECOVERED_WITHIN, Ingestion, Log, pause
 from tests.drivers.proxy import TROUBLES, Request
 from tests.drivers.waiting import eventually
+from tests.truth.recorder import wire_time
+from tests.truth.tape import HOUR
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -212,6 +216,30 @@ def test_thousands_of_missed_trades_are_fetched_from_a_slow_history(ingestion: I
 
     assert fetched >= ENOUGH_MISSED
     ingestion.assert_nothing_is_lost()
+
+
+def test_history_from_before_is_fetched_whole_by_who_is_killed_again_and_again(ingestion: Ingestion, chance: Random):
+    begin = ingestion.stack.settings.first_hour
+    assert begin is not None
+    since = begin - HOUR
+    command = (sys.executable, "-m", "streaming.coinbase.past", f"{since:%Y-%m-%dT%H}")
+    for _ in range(3):
+        with ingestion.stack.starting(*command) as fetching:
+            pause(chance.uniform(1, 12))
+            fetching.kill()
+
+    done = ingestion.stack.run(*command, timeout=300)
+
+    assert done.returncode == 0, done.stdout
+    for product in PRODUCTS:
+        [*_, newest] = ingestion.kafka.newest("ingestion.progress", f"coinbase/spot/{product}/past")
+        vouched = json.loads(newest)
+        assert vouched["covered_from"] == wire_time(since)
+        assert vouched["closed_through"] >= wire_time(begin)
+    ingestion.assert_nothing_is_lost()
+    early = ingestion.lake.rows("bronze.trades", LessThan("time", wire_time(begin)), columns=["product_id", "trade_id"])
+    traded = {(t.product_id, str(t.trade_id)) for p in PRODUCTS for t in ingestion.tape.trades(p, since, begin)}
+    assert set(early.iter_rows()) == traded
 
 
 def repaired(log: Log) -> list[tuple[int, float]]:
