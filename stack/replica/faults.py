@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -17,12 +17,14 @@ from stack.replica.plan import (
     Drop,
     Failure,
     FeedFault,
+    Late,
     NewField,
     Plan,
     Reorder,
     Repeat,
     RestFault,
     Skip,
+    Stale,
     Stall,
     TooMany,
     Unknown,
@@ -44,7 +46,7 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         trade_ids: The trades concerned, in the order in which they were sent, or would have been.
         frame: The text that was sent beside or instead of a trade.
         path: The request it struck.
-        seconds: How long the stall or the delay was.
+        seconds: How long the stall or the delay was, or how old the trade when it was sent.
         status: The HTTP status of the answer.
     """
 
@@ -56,6 +58,10 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str | None = None
     seconds: float | None = None
     status: int | None = None
+
+
+Earlier = Callable[[str, int], Trade | None]
+"""Gives the last trade of a product at a moment; None if there was none yet."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -126,6 +132,7 @@ class Faults:
         self._planned = 0
         self._held: list[Trade] = []
         self._held_since = 0
+        self._late: list[tuple[int, Trade]] = []
 
     def arm(self, plan: Plan, now: int) -> None:
         """Add faults to those that are armed."""
@@ -144,15 +151,19 @@ class Faults:
         left = tuple(armed.fault for armed in self._armed if armed.strikes_left != 0 or armed.run_left)
         return Report(self._seed, left, tuple(self.injected))
 
-    def on_trade(self, trade: Trade, now: int) -> Delivery:
-        """Decide what is sent when this trade is due."""
+    def on_trade(self, trade: Trade, now: int, earlier: Earlier = lambda product_id, at: None) -> Delivery:
+        """Decide what is sent when this trade is due.
+
+        Args:
+            earlier: Where a trade that is sent once more is looked up.
+        """
         delivery = Delivery([trade])
         for armed in self._armed:
             if isinstance(armed.fault, FeedFault) and armed.strikes(trade.product_id, now):
-                self._spoil(delivery, armed, trade, now)
+                self._spoil(delivery, armed, trade, now, earlier)
         return delivery
 
-    def _spoil(self, delivery: Delivery, armed: _Armed, trade: Trade, now: int) -> None:
+    def _spoil(self, delivery: Delivery, armed: _Armed, trade: Trade, now: int, earlier: Earlier) -> None:
         frame: bytes | None = None
         seconds: float | None = None
         match armed.fault:
@@ -162,6 +173,15 @@ class Faults:
                 delivery.trades.clear()
             case Repeat(copies=copies):
                 delivery.trades *= 1 + copies
+            case Late(seconds=seconds):
+                self._late.append((now + int(seconds * SECOND), trade))
+                delivery.trades.clear()
+            case Stale(seconds=seconds):
+                old = earlier(trade.product_id, trade.time - int(seconds * SECOND))
+                if old is None:
+                    return
+                delivery.trades.insert(0, old)
+                trade = old
             case Broken(instead=instead):
                 whole = frames.match(trade)
                 frame = whole[: len(whole) // 2]
@@ -200,8 +220,10 @@ class Faults:
         return trades
 
     def overdue(self, now: int) -> list[Trade]:
-        """Return the trades that waited long enough for the rest of their group, in reverse."""
-        return self._release(now) if self._held and now - self._held_since >= _PATIENCE else []
+        """Return the trades that waited long enough: for the rest of their group, in reverse, or to be late."""
+        due = [trade for until, trade in self._late if until <= now]
+        self._late = [(until, trade) for until, trade in self._late if until > now]
+        return due + (self._release(now) if self._held and now - self._held_since >= _PATIENCE else [])
 
     def forget_held(self) -> None:
         """Lose the trades kept back, with the connections that they were meant for."""

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 import httpx
 import polars as pl
 import psutil
+from confluent_kafka import Message
+from polars.testing import assert_frame_equal
 from prometheus_client.parser import text_string_to_metric_families
+from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
 from include.contracts import topics
+from include.orchestration.evidence import hour_watch
+from include.orchestration.hours import Hour
 from include.settings import CHECKOUT
 from tests.drivers.exchange import Exchange
 from tests.drivers.kafka import Kafka
-from tests.drivers.lake import Lake
+from tests.drivers.lake import Lake, frame_like
 from tests.drivers.proxy import Proxy
 from tests.drivers.running_stack import RunningStack, free_ports
 from tests.drivers.waiting import eventually
+from tests.truth import tables
 from tests.truth.recording import read_recording
-from tests.truth.tape import Tape
+from tests.truth.tape import HOUR, Tape, hour_of
 
 RAW = topics.COINBASE_TRADES.name
+UNREADABLE = topics.COINBASE_DEAD_LETTERS.name
 TABLES = ("bronze.trades", "bronze.dead_letters")
 """Every offset of the raw topic is in one of them."""
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -52,6 +60,10 @@ CHOICES = {
     "LAKE_KAFKA_PATIENCE": "PT4S",
 }
 RECOVERED_WITHIN = 240
+HOUR_SECONDS = 24
+"""How long what is left of an hour takes where it is hurried through."""
+OLDEST_HOURS = 26
+"""How far back the exchange has trades when the lake begins."""
 START_SECONDS = 300
 
 
@@ -96,7 +108,10 @@ class Ingestion:
         state, ports = CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", free_ports()
         servers = {name: free_ports()[name] for name in ("s3", "nessie")}
         choices = CHOICES | {f"LAKE_{name.upper()}_SERVER__PORT": str(port) for name, port in servers.items()}
-        stack = RunningStack(state, choices | {"LAKE_RECORDING": str(recording)}, ports)
+        long_ago = hour_of(datetime.now(UTC)) - timedelta(hours=OLDEST_HOURS)
+        shift = (long_ago - Tape(read_recording(recording), shift_hours=0).start) // HOUR
+        choices |= {"LAKE_RECORDING": str(recording), "LAKE_REPLICA_SHIFT_HOURS": str(shift)}
+        stack = RunningStack(state, choices, ports)
         s3, nessie = (Proxy(ports[name], servers[name]) for name in servers)
         with s3.running(), nessie.running():
             try:
@@ -179,10 +194,98 @@ class Ingestion:
             finally:
                 ballast.unlink()
 
+    @contextmanager
+    def beside(self, name: str, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command of Python that nobody supervises, and end it; `name` is its log's."""
+        log = self.stack.state / "logs" / f"{name}.log"
+        with log.open("ab") as output, self.stack.start("run", sys.executable, *command, output=output) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    @contextmanager
+    def producer_by_a_wrong_clock(self, seconds: int) -> Iterator[None]:
+        """Let a producer by whose clock it is so much later do the work of the one that is stopped meanwhile."""
+        with self.beside(
+            f"wrong-clock{seconds:+d}", "-m", "tests.drivers.wrong_clock", str(seconds), "streaming.coinbase"
+        ):
+            self.wait_until_closed()
+            yield
+
+    @contextmanager
+    def hour_in_a_hurry(self) -> Iterator[tuple[datetime, Callable[[float], None]]]:
+        """Hurry the exchange through what is left of an hour; give the hour, and what waits for a share of the rest."""
+        now = self.exchange.now()
+        hour = hour_of(now + timedelta(minutes=10))
+        began, end = max(now, hour), hour + HOUR
+
+        def past(share: float) -> None:
+            moment = began + share * (end - began)
+            eventually(lambda: self.exchange.now() >= moment, within=4 * HOUR_SECONDS, what=f"{moment}", every=0.2)
+
+        with self.exchange.hurrying((end - began).total_seconds() / HOUR_SECONDS):
+            past(0)
+            yield hour, past
+
+    def see_it_whole(self, hour: datetime) -> None:
+        """Wait as Airflow does until an hour is wholly in Bronze; see that this is not said before it is over."""
+        settings = self.stack.settings
+        with hour_watch(settings.kafka.address, settings.followed, Hour(hour), settings.silence_limit) as watch:
+
+            def is_whole() -> bool:
+                evidence, now = watch.look(), self.exchange.now()
+                assert evidence is None or now >= hour + HOUR, f"{hour} was said to be whole at {now}: {evidence}"
+                assert evidence is None or not evidence.silent
+                return evidence is not None
+
+            eventually(is_whole, within=RECOVERED_WITHIN, what=f"the whole hour {hour}")
+
+    def assert_silver_is_true(self, hour: datetime) -> None:
+        """Build an hour of Silver, and see that it has each of its trades once and no other."""
+        job = "spark_apps/bronze_to_silver/job.py"
+        built = self.stack.run("spark-submit", job, "--hour", Hour(hour).key, timeout=300)
+        assert built.returncode == 0, built.stdout
+        low, high = hour.isoformat(), (hour + HOUR).isoformat()
+        of_hour = And(GreaterThanOrEqual("trade_time", low), LessThan("trade_time", high))
+        silver = self.lake.rows("silver.trades", of_hour).sort("product_id", "trade_id")
+        truth = frame_like(tables.silver_trades(self.tape, PRODUCTS, hour, hour + HOUR), silver)
+        assert_frame_equal(silver.select(truth.columns), truth)
+
+    def letters(self, topic: str, since: Mapping[int, int]) -> list[bytes]:
+        """Return the bytes of each dead letter from a topic's records, from an offset of each partition on."""
+        rows = self.lake.rows("bronze.dead_letters", columns=[*OFFSET, "_raw_bytes_base64"])
+        return [
+            base64.b64decode(row["_raw_bytes_base64"])
+            for row in rows.filter(pl.col("_kafka_topic") == topic).iter_rows(named=True)
+            if row["_kafka_offset"] >= since[row["_kafka_partition"]]
+        ]
+
+    def wait_for_letters(self, topic: str) -> None:
+        """Wait until Bronze has every letter that a topic has by now."""
+        ends = self.kafka.end_offsets(topic)
+
+        def has_caught_up() -> bool:
+            reached = self.kafka.committed("bronze.dead_letters", topic)
+            return all(reached[part] >= end for part, end in ends.items())
+
+        eventually(has_caught_up, within=RECOVERED_WITHIN, what=f"the letters of {topic}")
+
+    def records_of(self, hour: datetime) -> Iterator[Message]:
+        """Give the raw records of an hour's trades."""
+        stamp = f"{hour:%Y-%m-%dT%H}:".encode()
+        everything = dict.fromkeys(self.kafka.end_offsets(RAW), 0)
+        return (record for record in self.kafka.records(RAW, everything) if stamp in (record.value() or b""))
+
+    def pids(self) -> dict[str, int]:
+        """Return the process of each service, and supervisord's."""
+        services = {process.name: process.pid for process in self.stack.supervisor.processes()}
+        return services | {"supervisord": self.stack.supervisor.call("getPID")}
+
     def log(self, service: str) -> Log:
         """Return a service's log from now on."""
         file = self.stack.state / "logs" / f"{service}.log"
-        return Log(file, file.stat().st_size)
+        return Log(file, file.stat().st_size if file.exists() else 0)
 
     def snapshots(self, table: str) -> list[int]:
         """Return the ids of a table's snapshots."""
