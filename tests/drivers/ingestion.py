@@ -22,6 +22,7 @@ import psutil
 from confluent_kafka import Message
 from polars.testing import assert_frame_equal
 from prometheus_client.parser import text_string_to_metric_families
+from pyarrow.fs import FileType, S3FileSystem
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
 from include.contracts import topics
@@ -155,6 +156,33 @@ class Ingestion:
         """Return a folder of the state as the services see it, whose disks these are."""
         pid = self.stack.supervisor.call("getPID")
         return Path(f"/proc/{pid}/root") / (self.stack.state / name).relative_to("/")
+
+    def keep_checkpoints(self, place: str) -> None:
+        """Start the writer anew with its checkpoints on `disk` or in the object store, `s3`."""
+        up = self.stack.command("up", "--only", "bronze-writer", timeout=START_SECONDS, LAKE_CHECKPOINTS=place)
+        assert up.returncode == 0, up.stdout
+        self.stack.supervisor.stop("thrift")
+        self.goes_on()
+
+    def lose_of_checkpoint(self, place: str, part: str) -> None:
+        """Remove a file or a folder of the checkpoint of trades, or all of it if nothing is named."""
+        disk, settings = self.folder("checkpoints/trades") / part, self.stack.settings
+        if place == "disk":
+            shutil.rmtree(disk) if disk.is_dir() else disk.unlink()
+            return
+        assert settings.s3_access_key is not None
+        assert settings.s3_secret_key is not None
+        store = S3FileSystem(
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            endpoint_override=settings.s3.address,
+            scheme="http",
+            region="us-east-1",
+        )
+        path = f"{settings.bucket}/checkpoints/trades/{part}".rstrip("/")
+        found = store.get_file_info(path).type
+        assert found is not FileType.NotFound, f"there is no {path}"
+        store.delete_dir(path) if found is FileType.Directory else store.delete_file(path)
 
     def processes(self, service: str) -> list[psutil.Process]:
         """Return a service's main process and its children."""

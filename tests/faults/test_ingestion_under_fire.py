@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -35,6 +34,11 @@ FIVE_MINUTES, TEN_MINUTES, DAY_AND_HOUR = 300, 600, 90_000
 HURRY = 300
 """At this speed some seven thousand trades or more are missed until a lost feed is noticed and followed again."""
 
+ON_EITHER = pytest.mark.parametrize("checkpoints", ["disk", "s3"], indirect=True, scope="module")
+ON_EITHER_WHERE_ALL_IS_TRIED = pytest.mark.parametrize(
+    "checkpoints", ["disk", pytest.param("s3", marks=pytest.mark.thorough)], indirect=True, scope="module"
+)
+
 
 def commit_to(table: str) -> Callable[[Request], bool]:
     """Recognise the request by which Nessie commits to a table."""
@@ -55,20 +59,27 @@ def kill_writer_at_a_commit(ingestion: Ingestion, way: Any, passes: int, table: 
         ingestion.kill(WRITER)
 
 
-def test_writer_killed_after_the_data_files_and_before_the_commit(ingestion: Ingestion, chance: Random):
+@ON_EITHER_WHERE_ALL_IS_TRIED
+def test_writer_killed_after_the_data_files_and_before_the_commit(
+    ingestion: Ingestion, chance: Random, checkpoints: str
+):
     kill_writer_at_a_commit(ingestion, "there", passes=chance.randrange(3))
 
     ingestion.assert_nothing_is_lost()
 
 
-def test_writer_killed_after_the_commit_and_before_the_checkpoint(ingestion: Ingestion, chance: Random):
+@ON_EITHER
+def test_writer_killed_after_the_commit_and_before_the_checkpoint(
+    ingestion: Ingestion, chance: Random, checkpoints: str
+):
     kill_writer_at_a_commit(ingestion, "back", passes=chance.randrange(3))
 
     ingestion.assert_nothing_is_lost()
 
 
+@ON_EITHER_WHERE_ALL_IS_TRIED
 def test_manifests_merged_and_snapshots_expired_between_a_commit_and_its_checkpoint(
-    ingestion: Ingestion, chance: Random
+    ingestion: Ingestion, chance: Random, checkpoints: str
 ):
     # There must be something to expire, whatever ran before.
     kill_writer_at_a_commit(ingestion, "back", passes=chance.randint(3, 5))
@@ -85,14 +96,11 @@ def test_manifests_merged_and_snapshots_expired_between_a_commit_and_its_checkpo
     ingestion.assert_nothing_is_lost()
 
 
-def test_checkpoint_lost_with_a_batch_that_is_not_in_it(ingestion: Ingestion, chance: Random):
+@ON_EITHER
+def test_checkpoint_lost_with_a_batch_that_is_not_in_it(ingestion: Ingestion, chance: Random, checkpoints: str):
     kill_writer_at_a_commit(ingestion, "back", passes=chance.randrange(3))
     ingestion.stack.supervisor.stop(WRITER)
-    lost = ingestion.folder("checkpoints/trades") / chance.choice(("", "commits", "metadata", "offsets"))
-    if lost.is_dir():
-        shutil.rmtree(lost)
-    else:
-        lost.unlink()
+    ingestion.lose_of_checkpoint(checkpoints, chance.choice(("", "commits", "metadata", "offsets")))
     # The first batch of a query that begins anew is one that does not say where it began.
     ingestion.kafka.produce(RAW, "BTC-USD", [f"the first after a loss {chance.random()}".encode()])
 
