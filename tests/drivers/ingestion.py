@@ -60,6 +60,8 @@ CHOICES = {
     "LAKE_BRONZE_INTERVAL": "PT2S",
     "LAKE_KAFKA_PATIENCE": "PT4S",
 }
+REPAIRED = "repaired"
+"""The property of a report with its gaps: how many trades were fetched for each, and how many seconds it took."""
 RECOVERED_WITHIN = 240
 HOUR_SECONDS = 24
 """How long what is left of an hour takes where it is hurried through."""
