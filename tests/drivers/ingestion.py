@@ -44,6 +44,7 @@ UNREADABLE = topics.COINBASE_DEAD_LETTERS.name
 TABLES = ("bronze.trades", "bronze.dead_letters")
 """Every offset of the raw topic is in one of them."""
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
+INGESTION = "bronze-writer,producer-coinbase"
 DISKS = {"data/kafka": "384m", "data/s3": "384m", "checkpoints": "64m"}
 """Folders of the state that are disks of their own, and how large."""
 MOUNTS = """
@@ -136,7 +137,7 @@ class Ingestion:
     def _started(cls, stack: RunningStack, s3: Proxy, nessie: Proxy, recording: Path) -> Ingestion:
         """Bring it up, its disks mounted where no one else sees them."""
         disks = [word for disk in DISKS.items() for word in disk]
-        up = (sys.executable, "-m", "stack", "up", "--exchange", "replica", "--only", "bronze-writer,producer-coinbase")
+        up = (sys.executable, "-m", "stack", "up", "--exchange", "replica", "--only", INGESTION)
         done = subprocess.run(
             ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNTS, "sh", *disks, "--", *up],
             cwd=CHECKOUT,
@@ -161,7 +162,7 @@ class Ingestion:
 
     def keep_checkpoints(self, place: str) -> None:
         """Start the writer anew with its checkpoints on `disk` or in the object store, `s3`."""
-        up = self.stack.command("up", "--only", "bronze-writer", timeout=START_SECONDS, LAKE_CHECKPOINTS=place)
+        up = self.stack.command("up", "--only", INGESTION, timeout=START_SECONDS, LAKE_CHECKPOINTS=place)
         assert up.returncode == 0, up.stdout
         self.stack.supervisor.stop("thrift")
         self.goes_on()
