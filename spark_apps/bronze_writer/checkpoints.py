@@ -71,7 +71,8 @@ class Checkpoint:
     def read(self, part: str) -> str:
         """Return the text of a file."""
         with self._files.open_input_stream(self._path(part)) as file:
-            return file.read().decode()
+            text: str = file.read().decode()
+            return text
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""

@@ -64,8 +64,8 @@ CHOICES = {
 REPAIRED = "repaired"
 """The property of a report with its gaps: how many trades were fetched for each, and how many seconds it took."""
 RECOVERED_WITHIN = 240
-HOUR_SECONDS = 24
-"""How long what is left of an hour takes where it is hurried through."""
+HOUR_SECONDS = 30
+"""How long an hour takes where it is hurried through."""
 OLDEST_HOURS = 26
 """How far back the exchange has trades when the lake begins."""
 START_SECONDS = 300
@@ -120,11 +120,9 @@ class Ingestion:
         with s3.running(), nessie.running():
             try:
                 yield cls._started(stack, s3, nessie, recording)
-            except BaseException:
-                stack.keep_logs("ingestion")
-                raise
             finally:
                 down = stack.command("down", timeout=180)
+                stack.keep_logs("ingestion")
                 left = stack.processes()
                 names = [f"{process.pid} {process.name()}" for process in left]
                 for process in left:
@@ -244,20 +242,18 @@ class Ingestion:
             self.wait_until_closed()
             yield
 
-    @contextmanager
-    def hour_in_a_hurry(self) -> Iterator[tuple[datetime, Callable[[float], None]]]:
-        """Hurry the exchange through what is left of an hour; give the hour, and what waits for a share of the rest."""
+    def rest_of_an_hour(self) -> tuple[datetime, Callable[[float], None]]:
+        """Return an hour of which much is left, and what waits until a share of that is over; call it while hurrying."""
         now = self.exchange.now()
-        hour = hour_of(now + timedelta(minutes=10))
+        hour = hour_of(now + timedelta(minutes=20))
         began, end = max(now, hour), hour + HOUR
 
         def past(share: float) -> None:
             moment = began + share * (end - began)
             eventually(lambda: self.exchange.now() >= moment, within=4 * HOUR_SECONDS, what=f"{moment}", every=0.2)
 
-        with self.exchange.hurrying((end - began).total_seconds() / HOUR_SECONDS):
-            past(0)
-            yield hour, past
+        past(0)
+        return hour, past
 
     def see_it_whole(self, hour: datetime) -> None:
         """Wait as Airflow does until an hour is wholly in Bronze; see that this is not said before it is over."""

@@ -19,9 +19,10 @@ import polars as pl
 import pytest
 from pyiceberg.expressions import EqualTo
 
-from tests.drivers.ingestion import RAW, RECOVERED_WITHIN, REPAIRED, UNREADABLE, Ingestion, Log, pause
+from tests.drivers.ingestion import HOUR_SECONDS, RAW, RECOVERED_WITHIN, REPAIRED, UNREADABLE, Ingestion, Log, pause
 from tests.drivers.proxy import TROUBLES, Request
 from tests.drivers.waiting import eventually
+from tests.truth.tape import HOUR
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -29,6 +30,7 @@ WRITER, PRODUCER = "bronze-writer", "producer-coinbase"
 HEARTBEATS_SECONDS = 2.5
 ENOUGH_MISSED = 5000
 MANY_CALLS = 20
+HURRIED_HOUR = HOUR.total_seconds() / HOUR_SECONDS
 FIVE_MINUTES, TEN_MINUTES, DAY_AND_HOUR = 300, 600, 90_000
 """Seconds."""
 HURRY = 300
@@ -251,7 +253,9 @@ def test_hour_that_comes_twice_late_and_out_of_order(ingestion: Ingestion, seed:
         {"kind": "stale", "chance": 0.01, "seconds": FIVE_MINUTES},
         {"kind": "stale", "chance": 0.01, "seconds": DAY_AND_HOUR},
     )
-    with ingestion.hour_in_a_hurry() as (hour, past):
+    with ingestion.exchange.hurrying(HURRIED_HOUR):
+        ingestion.wait_until_closed()
+        hour, past = ingestion.rest_of_an_hour()
         ingestion.exchange.misbehave(*(fault | {"times": None} for fault in faults), seed=seed)
         past(0.7)
         ingestion.exchange.behave()
@@ -272,8 +276,9 @@ def test_hour_that_comes_twice_late_and_out_of_order(ingestion: Ingestion, seed:
 def test_hour_of_a_clock_ten_minutes_off(ingestion: Ingestion, chance: Random):
     first = chance.choice((-1, 1)) * TEN_MINUTES
     ingestion.stack.supervisor.stop(PRODUCER)
-    with ingestion.hour_in_a_hurry() as (hour, past):
+    with ingestion.exchange.hurrying(HURRIED_HOUR):
         with ingestion.producer_by_a_wrong_clock(first):
+            hour, past = ingestion.rest_of_an_hour()
             past(0.5)
         with ingestion.producer_by_a_wrong_clock(-first):
             ingestion.see_it_whole(hour)
