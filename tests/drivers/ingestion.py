@@ -45,7 +45,7 @@ TABLES = ("bronze.trades", "bronze.dead_letters")
 """Every offset of the raw topic is in one of them."""
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 INGESTION = "bronze-writer,producer-coinbase"
-DISKS = {"data/kafka": "384m", "data/s3": "384m", "checkpoints": "64m"}
+DISKS = {"data/kafka": "768m", "data/s3": "768m", "checkpoints": "64m"}
 """Folders of the state that are disks of their own, and how large."""
 MOUNTS = """
 set -e
@@ -243,7 +243,7 @@ class Ingestion:
             yield
 
     def rest_of_an_hour(self) -> tuple[datetime, Callable[[float], None]]:
-        """Return an hour of which much is left, and what waits until a share of that is over; call it while hurrying."""
+        """Return an hour of which much is left, and what waits until a share of that is over."""
         now = self.exchange.now()
         hour = hour_of(now + timedelta(minutes=20))
         began, end = max(now, hour), hour + HOUR
