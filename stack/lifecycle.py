@@ -51,7 +51,7 @@ def bring_tools(settings: Settings, tell: Tell) -> None:
     settings.tools_dir.mkdir(parents=True, exist_ok=True)
     with _in_turn(settings.tools_dir / "tools.lock", lambda: tell("waiting for another command that brings tools")):
         with jars.download_progress() as progress:
-            count = jars.fetch(jars.MINIMAL, settings.tools_dir, progress)
+            count = jars.fetch(jars.needed(settings), settings.tools_dir, progress)
             if settings.profile == "standard":
                 standard.bring(settings, progress)
         if count:

@@ -9,7 +9,6 @@ start it again.
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import sys
 import threading
@@ -17,7 +16,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -43,6 +41,7 @@ from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
 from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.checkpoints import Checkpoint
 from spark_apps.bronze_writer.letters import GROUP as LETTERS_GROUP
 from spark_apps.bronze_writer.letters import Batch, Letters
 from spark_apps.bronze_writer.metrics import WriterMetrics, observed
@@ -196,9 +195,9 @@ class Writer:
         self._letters = letters
         self._cores = cores
 
-    def checkpoint(self, table: Table) -> Path:
+    def checkpoint(self, table: Table) -> Checkpoint:
         """Return the folder where Spark keeps how far the table's query is."""
-        return self._settings.state_dir / "checkpoints" / table.name
+        return Checkpoint.of(self._settings, table.name)
 
     def forget_torn_checkpoint(self, table: Table) -> None:
         """Remove a checkpoint of which a part is lost, so that the query begins anew, after the rows of its table.
@@ -209,7 +208,18 @@ class Writer:
         checkpoint = self.checkpoint(table)
         if offsets.is_torn(checkpoint):
             log.warning("a part of the checkpoint is lost, beginning a new one", extra={"table": table.full_name})
-            shutil.rmtree(checkpoint)
+            checkpoint.remove()
+
+    def forget_other_checkpoint(self, table: Table) -> None:
+        """Remove the checkpoint of the place that is not chosen any more.
+
+        The query begins anew after the rows of its table. Chosen again, what lies there would be behind these, and all
+        since would be appended a second time.
+        """
+        left = Checkpoint.left_by(self._settings, table.name)
+        if left.exists():
+            log.warning("removing the checkpoint of another place", extra={"location": left.location})
+            left.remove()
 
     def reached(self, feed: Feed) -> offsets.Offsets | None:
         """Return how far a table is, by its query's checkpoint or else by its rows; None if nothing says."""
@@ -249,7 +259,7 @@ class Writer:
             .writeStream.outputMode("append")
             .queryName(feed.table.full_name)
             .trigger(processingTime=f"{int(feed.every.total_seconds())} seconds")
-            .option("checkpointLocation", self.checkpoint(feed.table).as_uri())
+            .option("checkpointLocation", self.checkpoint(feed.table).location)
         )
 
     def _first_offsets(self, feed: Feed) -> str:
@@ -330,6 +340,7 @@ def run(settings: Settings) -> int:
     writer = Writer(spark, settings, partitions, letters, cores)
     try:
         for feed in feeds(settings):
+            writer.forget_other_checkpoint(feed.table)
             writer.forget_torn_checkpoint(feed.table)
             reached = writer.reached(feed)
             if reached is not None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -95,6 +96,22 @@ class RunningStack:
             text=True,
             timeout=timeout,
             check=False,
+        )
+
+    def start(self, *arguments: str, output: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Begin `python -m stack …` and return at once.
+
+        Args:
+            output: Where it prints; if nothing is said, that is to be read.
+        """
+        return subprocess.Popen(
+            [sys.executable, "-m", "stack", *arguments],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def on_a_disk_of(self, size: str) -> RunningStack:
