@@ -224,7 +224,8 @@ class Writer:
     def reached(self, feed: Feed) -> offsets.Offsets | None:
         """Return how far a table is, by its query's checkpoint or else by its rows; None if nothing says."""
         reached = offsets.of_checkpoint(self.checkpoint(feed.table)) or self._after_rows(feed)
-        return reached and offsets.known(reached)
+        # Letters may all be of other topics than their query reads.
+        return offsets.known(reached) or None if reached else None
 
     def start(self, feed: Feed) -> StreamingQuery:
         """Start a query where its checkpoint ended, or without one after the rows that its table has."""

@@ -142,7 +142,9 @@ class GroupOffsets:
         self._thread.start()
 
     def tell(self, group: str, offsets: Offsets) -> None:
-        """Have the offsets told soon; returns at once."""
+        """Have the offsets told soon; returns at once. Of no partition nothing is told: the client would refuse it."""
+        if not any(offsets.values()):
+            return
         with self._changed:
             self._untold[group] = self._untold.get(group, {}) | offsets
             self._changed.notify()

@@ -146,6 +146,18 @@ class Broker:
         return {request.group_id: answer}
 
 
+def test_of_no_partition_nothing_is_told_and_of_others_everything_still_is():
+    broker = Broker()
+    groups = GroupOffsets(lambda: broker)
+
+    groups.tell("bronze.dead_letters", {})
+    groups.tell("bronze.dead_letters", {"coinbase.dlq": {}})
+    groups.tell("bronze.trades", {"trades": {0: 42}})
+    groups.close()
+
+    assert broker.told == [{0: 42}]
+
+
 def test_what_one_client_cannot_tell_is_told_by_the_next():
     lost, sound = Broker(refusals=1), Broker()
     clients = iter((lost, sound))
