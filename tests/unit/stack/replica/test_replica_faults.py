@@ -84,8 +84,8 @@ def test_a_stale_trade_comes_once_more_before_the_next_one():
         asked.append((product_id, at))
         return trade(1) if len(asked) > 1 else None
 
-    before_the_tape = faults.on_trade(trade(2, after=60 * SECOND), FIVE, earlier)
-    there = faults.on_trade(trade(3, after=90 * SECOND), FIVE, earlier)
+    before_the_tape = faults.on_trade(trade(2, after=60 * SECOND), FIVE, earlier=earlier)
+    there = faults.on_trade(trade(3, after=90 * SECOND), FIVE, earlier=earlier)
 
     assert [one.trade_id for one in before_the_tape.trades] == [2]
     assert [one.trade_id for one in there.trades] == [1, 3]
