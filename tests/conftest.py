@@ -99,7 +99,7 @@ def demo(recording: Path, chat: Webhook, request: pytest.FixtureRequest) -> Iter
         "LAKE_ALERT_URLS": chat.apprise_url,
         "LAKE_STALL_LIMIT": "PT45S",
         "LAKE_START_PATIENCE": "PT90S",
-        "LAKE_SUPERVISION_ROUND": "PT3M",
+        "LAKE_SUPERVISION_ROUND": "PT90S",
     }
     stack = RunningStack(state, choices)
     try:
