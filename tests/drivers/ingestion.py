@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import polars as pl
@@ -103,15 +104,20 @@ class Ingestion:
 
     @classmethod
     @contextmanager
-    def on_a_stack_of_its_own(cls, recording: Path) -> Iterator[Ingestion]:
+    def on_a_stack_of_its_own(
+        cls, recording: Path, choices: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[Ingestion]:
         """Start one; afterwards not a process of it is left.
 
         Args:
             recording: What the exchange plays.
+            choices: Settings that are to be other than those of the fault suite.
         """
         state, ports = CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", free_ports()
         servers = {name: free_ports()[name] for name in ("s3", "nessie")}
-        choices = CHOICES | {f"LAKE_{name.upper()}_SERVER__PORT": str(port) for name, port in servers.items()}
+        choices = (
+            CHOICES | dict(choices) | {f"LAKE_{name.upper()}_SERVER__PORT": str(port) for name, port in servers.items()}
+        )
         long_ago = hour_of(datetime.now(UTC)) - timedelta(hours=OLDEST_HOURS)
         shift = (long_ago - Tape(read_recording(recording), shift_hours=0).start) // HOUR
         choices |= {"LAKE_RECORDING": str(recording), "LAKE_REPLICA_SHIFT_HOURS": str(shift)}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -203,6 +204,17 @@ def test_disk_full(ingestion: Ingestion, seed: int, disk: str, service: str, wor
 
     with ingestion.full(disk):
         log.says(words, within=RECOVERED_WITHIN)
+
+    ingestion.assert_nothing_is_lost()
+
+
+def test_machine_that_slept_for_two_hours(ingestion: Ingestion):
+    with ExitStack() as asleep:
+        for service in (PRODUCER, "kafka", WRITER, "nessie", "s3"):
+            asleep.enter_context(ingestion.frozen(service))
+        with ingestion.exchange.hurrying(HURRY):
+            woken = ingestion.exchange.now() + 2 * HOUR
+            eventually(lambda: ingestion.exchange.now() >= woken, within=120, what=f"{woken} at the exchange")
 
     ingestion.assert_nothing_is_lost()
 
