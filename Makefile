@@ -38,7 +38,7 @@ test: environment ## all tests
 
 faults: environment ## break the ingestion in every known way, each on SEEDS seeds (5); SEED=n repeats one
 	@$(BIN)/python -m stack tools
-	@$(BIN)/python -m pytest tests/faults/test_ingestion_under_fire.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5))
+	@$(BIN)/python -m pytest tests/faults/test_ingestion_under_fire.py -m faults $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5))
 
 check: environment ## format, lint, types, import directions, SQL
 	@$(BIN)/ruff format --check .

@@ -3,8 +3,8 @@
 One run is always active. It brings the producers and the Bronze writer to the state that is wanted of them, then
 watches them for ten minutes: records that wait without being committed, the age of the last commit to Bronze, producers
 that hear nothing, messages whose fields are not what they were. What is in trouble is restarted, later each time; after
-four restarts within an hour it is left to a person, with an alert. How the ingestion fares is in the newest event of
-the asset `ingestion_health`.
+four restarts within an hour it is left to a person, with one alert, and another one when it is well again. How the
+ingestion fares is in the newest event of the asset `ingestion_health`.
 
 Pause, resume, drain and restart services with `streaming_control`. Without Airflow the ingestion goes on by itself: the
 process manager restarts whatever dies.

@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     """Time between two commits to Bronze of what hours wait for."""
     bronze_quiet_interval: timedelta = timedelta(minutes=1)
     """Time between two commits of the rest: tickers, the exchange's status."""
+    checkpoints: Literal["disk", "s3"] = "disk"
+    """Where the Bronze writer's queries keep how far they are: in the state folder, or in the bucket beside the tables.
+
+    After a change they begin anew after the rows of their tables, and what is in the other place is removed.
+    """
 
     failed_branches_kept: timedelta = timedelta(days=14)
     """How long the branch of an attempt that was not published stays for inspection."""

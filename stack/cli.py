@@ -213,7 +213,7 @@ def tools() -> None:
 def lock() -> None:
     """Resolve the coordinates of all `jgo.toml` anew and write their locks."""
     with _in_one_sentence(), jars.download_progress() as progress, TemporaryDirectory() as scratch:
-        for jar_set in (*jars.MINIMAL, standard.TRINO, standard.JMX):
+        for jar_set in (*jars.MINIMAL, jars.CHECKPOINTS, standard.TRINO, standard.JMX):
             out.print(f"wrote {jars.write_lock(jar_set, Path(scratch), progress).relative_to(CHECKOUT)}")
 
 

@@ -99,7 +99,7 @@ def tools(settings: Settings) -> list[Finding]:
             findings.append(Finding(what, f"missing, for {user}", "Run `python -m stack tools`.", is_fault=True))
         else:
             findings.append(Finding(what, str(found.home)))
-    for jar_set in (*jars.MINIMAL, *((standard.JMX,) if settings.profile == "standard" else ())):
+    for jar_set in (*jars.needed(settings), *((standard.JMX,) if settings.profile == "standard" else ())):
         try:
             wrong = jars.faults(jar_set, settings.tools_dir, thorough=True)
         except StackError as fault:

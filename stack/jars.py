@@ -21,7 +21,7 @@ from jgo.env import EnvironmentSpec, LockedDependency, LockFile, compute_spec_ha
 from jgo.maven import Artifact, MavenContext, PythonResolver
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from include.settings import CHECKOUT
+from include.settings import CHECKOUT, Settings
 from stack.failures import StackError
 
 PARALLEL_DOWNLOADS = 4
@@ -67,7 +67,13 @@ KAFKA = JarSet("kafka", STACK / "kafka", with_dependencies=True)
 NESSIE = JarSet("nessie", STACK / "nessie")
 S3PROXY = JarSet("s3proxy", STACK / "s3")
 SPARK = JarSet("spark", STACK / "spark")
+CHECKPOINTS = JarSet("checkpoints", STACK / "checkpoints")
 MINIMAL = (KAFKA, NESSIE, S3PROXY, SPARK)
+
+
+def needed(settings: Settings) -> tuple[JarSet, ...]:
+    """Return the sets that every profile needs with these settings."""
+    return (*MINIMAL, CHECKPOINTS) if settings.checkpoints == "s3" else MINIMAL
 
 
 def sha256_of(path: Path) -> str:

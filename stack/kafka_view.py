@@ -11,7 +11,7 @@ from datetime import datetime
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from include.contracts import TOPICS
-from include.contracts.topics import PROGRESS
+from include.contracts.topics import OF_PAST, PROGRESS
 from include.settings import Endpoint
 
 SECONDS = 10.0
@@ -75,13 +75,15 @@ def _lag(kafka: Endpoint, topic: str, group: str) -> Lag | None:
 
 
 def progress(kafka: Endpoint) -> list[Progress]:
-    """Return the newest progress of each product, by venue, market and name.
+    """Return the newest progress of each product, by venue, market and name, as its producer tells it.
 
     Raises:
         KafkaException: If the broker does not answer.
     """
     newest: dict[tuple[str, str, str], Progress] = {}
-    for value in _records(kafka, PROGRESS.name):
+    for key, value in _records(kafka, PROGRESS.name):
+        if key.endswith(OF_PAST.encode()):
+            continue
         record = json.loads(value)
         product = (record["venue"], record["market"], record["product_id"])
         newest[product] = Progress(
@@ -92,8 +94,8 @@ def progress(kafka: Endpoint) -> list[Progress]:
     return [newest[product] for product in sorted(newest)]
 
 
-def _records(kafka: Endpoint, topic: str) -> Iterator[bytes]:
-    """Read a topic from its beginning to the end that it has now."""
+def _records(kafka: Endpoint, topic: str) -> Iterator[tuple[bytes, bytes]]:
+    """Read key and value of each record of a topic from its beginning to the end that it has now."""
     consumer = _consumer(kafka, f"stack-{uuid.uuid4()}")
     try:
         open_ends = {}
@@ -108,9 +110,9 @@ def _records(kafka: Endpoint, topic: str) -> Iterator[bytes]:
                 return
             if message.error() is not None:
                 raise KafkaException(message.error())
-            value = message.value()
+            key, value = message.key(), message.value()
             if value is not None:
-                yield value
+                yield key or b"", value
             partition, offset = message.partition(), message.offset()
             if partition is not None and offset is not None and offset + 1 >= open_ends.get(partition, 0):
                 open_ends.pop(partition, None)

@@ -29,7 +29,7 @@ FLOWING = ("bronze-", "producer-", "airflow-")
 
 OURS = {
     "airflow", "alerts.ndjson", "checkpoints", "conf", "data", "dbt", "leases", "logs", "replica-clock.json", "run",
-    "secrets.env", "settings.env", "spool", "tmp", "up.lock",
+    "scale.json", "secrets.env", "settings.env", "spool", "tmp", "up.lock",
 }  # fmt: skip
 """What lies in a state folder; a folder with anything else is not removed."""
 
@@ -51,7 +51,7 @@ def bring_tools(settings: Settings, tell: Tell) -> None:
     settings.tools_dir.mkdir(parents=True, exist_ok=True)
     with _in_turn(settings.tools_dir / "tools.lock", lambda: tell("waiting for another command that brings tools")):
         with jars.download_progress() as progress:
-            count = jars.fetch(jars.MINIMAL, settings.tools_dir, progress)
+            count = jars.fetch(jars.needed(settings), settings.tools_dir, progress)
             if settings.profile == "standard":
                 standard.bring(settings, progress)
         if count:

@@ -25,6 +25,9 @@ NESSIE_HEAP = "256m"
 THRIFT_HEAP = "896m"
 BRONZE_HEAP = "640m"
 
+ABORTABLE = "org.apache.spark.internal.io.cloud.AbortableStreamBasedCheckpointFileManager"
+"""Writes a checkpoint's file to an object store by one upload, which a failure leaves without effect."""
+
 TEMPLATES = {
     "kafka": ("server.properties", "log4j2.properties"),
     "s3": ("s3proxy.conf",),
@@ -204,6 +207,11 @@ def bronze_writer(layout: Layout) -> Service:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.streaming.ui.retainedQueries": "20",
     }
+    on_store = {
+        "spark.driver.extraClassPath": f"{layout.jars(jars.SPARK)}/*:{layout.jars(jars.CHECKPOINTS)}/*",
+        "spark.sql.streaming.checkpointFileManagerClass": ABORTABLE,
+    }
+    chosen = ui | (on_store if layout.settings.checkpoints == "s3" else {})
     return Service(
         "bronze-writer",
         "Kafka → Bronze, exactly once",
@@ -211,7 +219,7 @@ def bronze_writer(layout: Layout) -> Service:
             str(layout.bin / "spark-submit"),
             "--name", "bronze-writer",
             "--driver-memory", BRONZE_HEAP,
-            *(word for name, value in ui.items() for word in ("--conf", f"{name}={value}")),
+            *(word for name, value in chosen.items() for word in ("--conf", f"{name}={value}")),
             str(CHECKOUT / "spark_apps" / "bronze_writer" / "job.py"),
         ),
         # Its first batches are the slowest by far; until then an hour would only wait, and take their core.

@@ -3,9 +3,11 @@
 It is published to the topic `ingestion.history`, key `venue/market/product_id`, as JSON:
 
     {"venue": "coinbase", "market": "spot", "product_id": "BTC-USD", "top": 910941280, "below": 910840280,
-     "newest": "2026-11-20T12:00:00.251063Z", "holes": [[910901000, 910901004]]}
+     "newest": "2026-11-20T12:00:00.251063Z", "holes": [[910901000, 910901004]],
+     "since": "2026-11-20T09:00:00.000000Z"}
 
-It counts only until the product has progress. Pure.
+Until the product has progress it is its producer's; from then on it is that of whoever fetches history from before what
+is there (`streaming/coinbase/past.py`), who goes on below it. Pure.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ class HistoryCursor(msgspec.Struct, frozen=True):
         below: Ids lower than this are still to be fetched.
         newest: Exchange time of the history's newest trade.
         holes: First and last id of each stretch that the history left out, not yet looked for again.
+        since: The oldest exchange time that was wanted; None as older records have it.
     """
 
     venue: str
@@ -39,6 +42,7 @@ class HistoryCursor(msgspec.Struct, frozen=True):
     below: int
     newest: datetime
     holes: tuple[tuple[int, int], ...] = ()
+    since: datetime | None = None
 
     def record(self, received_at: int) -> Record:
         """Return the record that says so; a newer one outdates it.
@@ -46,10 +50,11 @@ class HistoryCursor(msgspec.Struct, frozen=True):
         Args:
             received_at: Microseconds since 1970.
         """
+        times = {"newest": iso(self.newest), "since": iso(self.since) if self.since else None}
         return Record(
             HISTORY.name,
             f"{self.venue}/{self.market}/{self.product_id}",
-            msgspec.json.encode(msgspec.structs.asdict(self) | {"newest": iso(self.newest)}),
+            msgspec.json.encode(msgspec.structs.asdict(self) | times),
             [(Header.RECEIVED_AT.value, b"%d" % received_at), (Header.VENUE.value, self.venue.encode())],
             is_superseded_if_lost=True,
         )

@@ -7,6 +7,9 @@ product is acknowledged by the broker, or known not to be had. It is published t
     {"venue": "coinbase", "market": "spot", "product_id": "BTC-USD", "covered_from": "2026-11-20T09:00:00.000000Z",
      "closed_through": "2026-11-20T12:00:00.251063Z", "last_trade_id": 910941280}
 
+History that is fetched later, from before the product was followed, is told under a key of its own that ends in
+`/past`: it vouches for the hours between its two times, and the producer for those that come after.
+
 The clock is the exchange's alone, and closed_through never goes back. Pure: no clock, network or topic is known here.
 """
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 
 from include.contracts.topics import PROGRESS, Header
 from streaming.delivery import Delivery
@@ -37,8 +38,8 @@ async def publish_progress(products: Collection[Followed], delivery: Delivery, h
 async def publish_once(products: Collection[Followed], delivery: Delivery) -> None:
     """Publish the progress of every product that moved since the broker acknowledged it last."""
     for product in products:
-        if record := product.news():
-            await delivery.send(_record(product, record))
+        if progress := product.news():
+            await delivery.send(record_of(str(product.key), progress, partial(product.published, progress)))
 
 
 async def publish_drift(drift: Drift, venue: str, delivery: Delivery) -> None:
@@ -57,13 +58,14 @@ async def publish_drift_once(drift: Drift, venue: str, delivery: Delivery) -> No
         await delivery.send(event.record(datetime.now(UTC)))
 
 
-def _record(product: Followed, progress: ProgressRecord) -> Record:
+def record_of(key: str, progress: ProgressRecord, acknowledged: Callable[[], None]) -> Record:
+    """Return the record that tells progress; a newer one of its key outdates it."""
     received_at = str(time.time_ns() // 1_000).encode()
     return Record(
         PROGRESS.name,
-        str(product.key),
+        key,
         progress.encode(),
         [(Header.RECEIVED_AT.value, received_at), (Header.VENUE.value, progress.venue.encode())],
-        acknowledged=lambda: product.published(progress),
+        acknowledged=acknowledged,
         is_superseded_if_lost=True,
     )

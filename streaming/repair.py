@@ -69,6 +69,7 @@ class Repairer:
         origin: What the records say of where they come from.
         topic: Where the venue's trades go.
         work_came: Set by the product when there is work.
+        covered_from: The exchange time from which all is there already, where history from before that is fetched.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Repairer:
         origin: Origin,
         topic: Topic,
         work_came: asyncio.Event,
+        covered_from: datetime | None = None,
     ) -> None:
         self._product = product
         self._archive = archive
@@ -88,6 +90,7 @@ class Repairer:
         self._origin = origin
         self._topic = topic
         self._work_came = work_came
+        self._covered_from = covered_from
         self._reaches = 0
         """The highest id that the history has shown."""
 
@@ -97,11 +100,15 @@ class Repairer:
             await self._work_came.wait()
             await asyncio.sleep(GRACE_SECONDS)
             self._work_came.clear()
-            while (owed := self._product.next_work()) is not None:
-                if isinstance(owed, OwedHistory):
-                    await self._fetch(owed)
-                else:
-                    await self._mend(owed)
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Do the work that there is; in the end all that was fetched is acknowledged."""
+        while (owed := self._product.next_work()) is not None:
+            if isinstance(owed, OwedHistory):
+                await self._fetch(owed)
+            else:
+                await self._mend(owed)
 
     async def _fetch(self, owed: OwedHistory) -> None:
         """Fetch the history from its newest trade back to its start; its holes become gaps.
@@ -110,7 +117,7 @@ class Repairer:
         """
         product, receipts = self._product, Receipts()
         log.info("history begins", extra={"product": str(product.key), "since": owed.since, "below": owed.before_id})
-        below, looks, watch = owed.before_id, 0, _HistoryWatch(product, owed, self._metrics)
+        below, looks, watch = owed.before_id, 0, _HistoryWatch(product, owed, self._metrics, self._covered_from)
         pages = _Pages(product, owed, self._delivery)
         try:
             while page := await self._page(below, limit=self._archive.page_size):
@@ -240,6 +247,7 @@ class _Pages:
     def __init__(self, product: Product, owed: OwedHistory, delivery: Delivery) -> None:
         self._product = product
         self._before_id = owed.before_id
+        self._since = owed.since
         self._delivery = delivery
         self._last = owed.cursor
         self._holes = list(owed.cursor.holes) if owed.cursor else []
@@ -255,7 +263,7 @@ class _Pages:
         top = last.top if last else self._before_id or page[0].trade_id + 1
         newest = last.newest if last else page[0].time
         cursor = HistoryCursor(
-            key.venue, key.market, key.product_id, top, page[-1].trade_id, newest, tuple(self._holes)
+            key.venue, key.market, key.product_id, top, page[-1].trade_id, newest, tuple(self._holes), self._since
         )
         await self.arrived()
         self._ahead, self._last = (cursor, receipts), cursor
@@ -274,25 +282,31 @@ class _Pages:
 class _HistoryWatch:
     """Shows how far the fetching of a history has come: in the log every few seconds, and as a metric."""
 
-    def __init__(self, product: Product, owed: OwedHistory, metrics: Metrics) -> None:
+    def __init__(
+        self, product: Product, owed: OwedHistory, metrics: Metrics, covered_from: datetime | None = None
+    ) -> None:
         self._product = product
         self._since = owed.since
         self._share = metrics.history_share.labels(product.key.venue, product.key.product_id)
-        self._newest = owed.cursor.newest if owed.cursor else None
+        self._newest = covered_from or (owed.cursor.newest if owed.cursor else None)
+        self._goes_on_from: datetime | None = None
         self._trades = 0
-        self._told_at = time.monotonic()
+        self._began_at = self._told_at = time.monotonic()
 
     def take(self, page: list[HistoricTrade]) -> None:
         """Take note of a page."""
         self._trades += len(page)
         self._newest = self._newest or page[0].time
+        self._goes_on_from = self._goes_on_from or page[0].time
         reached = page[-1].time
         span = max(self._newest - self._since, timedelta.resolution)
-        share = min(1.0, (self._newest - reached) / span)
+        share = min(1.0, max(0.0, (self._newest - reached) / span))
         self._share.set(share)
         if time.monotonic() - self._told_at > LOG_SECONDS:
             self._told_at = time.monotonic()
-            self._tell("history goes on", reached=reached, percent=round(100 * share))
+            done, left = self._goes_on_from - reached, max(reached - self._since, timedelta(0))
+            seconds_left = round((self._told_at - self._began_at) * (left / done)) if done else None
+            self._tell("history goes on", reached=reached, percent=round(100 * share), seconds_left=seconds_left)
 
     def end(self) -> None:
         """Take note that all of it is acknowledged."""

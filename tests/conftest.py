@@ -16,7 +16,7 @@ from tests.drivers.kafka import Kafka
 from tests.drivers.lake import Lake
 from tests.drivers.running_stack import ARTEFACTS, RunningStack
 from tests.drivers.webhook import Webhook, webhook
-from tests.truth.recorder import EDGE_PRODUCT, edge_trades, write_recording
+from tests.truth.recorder import EDGE_PRODUCT, edge_trades, with_an_hour_before, write_recording
 from tests.truth.recording import read_recording
 from tests.truth.tape import HOUR, Tape, hour_of
 
@@ -71,11 +71,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real trades and hand-made ones as frames of every form, with repeated frames and missing ids."""
+    """Real trades and hand-made ones as frames of every form, with repeated frames and missing ids.
+
+    It begins an hour before the three with which a lake begins.
+    """
     facts = read_recording(COMMITTED_RECORDING)
     first_hour = hour_of(min(trades[0].time for trades in facts.values()))
     facts[EDGE_PRODUCT] = edge_trades(first_hour)
-    return write_recording(tmp_path_factory.mktemp("recording"), facts, seed=3)
+    return write_recording(tmp_path_factory.mktemp("recording"), with_an_hour_before(facts), seed=3)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +99,7 @@ def demo(recording: Path, chat: Webhook, request: pytest.FixtureRequest) -> Iter
         "LAKE_ALERT_URLS": chat.apprise_url,
         "LAKE_STALL_LIMIT": "PT45S",
         "LAKE_START_PATIENCE": "PT90S",
-        "LAKE_SUPERVISION_ROUND": "PT3M",
+        "LAKE_SUPERVISION_ROUND": "PT90S",
     }
     stack = RunningStack(state, choices)
     try:

@@ -136,9 +136,13 @@ COINGECKO_DEAD_LETTERS = Topic(
     "coingecko.dlq", "Replies, or coins of one, that could not be read, as received, with the reason.", "venue", 1,
     timedelta(days=30), consumer_group="bronze.dead_letters", venue="coingecko",
 )  # fmt: skip
+OF_PAST = "/past"
+"""Ends the key of progress that tells of history which was fetched from before what the product's producer follows."""
+
 PROGRESS = Topic(
     "ingestion.progress", "How far each product is wholly acknowledged: JSON, see streaming/progress.py.",
-    "venue/market/product_id", 1, timedelta(days=30), compacted=True, consumer_group="bronze.ingestion_progress",
+    "venue/market/product_id, and that with /past", 1, timedelta(days=30), compacted=True,
+    consumer_group="bronze.ingestion_progress",
 )  # fmt: skip
 EVENTS = Topic(
     "ingestion.events",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context, Variable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.orchestration.ingestion import SERVICES, WRITER, Wanted, wished
-from include.orchestration.supervision import WANTED, fence, wanted
+from include.orchestration.ingestion import FETCH_HISTORY, SERVICES, WRITER, wished
+from include.orchestration.supervision import WANTED, fence, scale_writer, wanted
 from include.orchestration.triggers import DrainTrigger
 from include.settings import Settings
 from include.supervisord import Supervisord
@@ -25,19 +26,27 @@ def act() -> str:
     """Note what is wanted, then make it so; the result is the action.
 
     Raises:
-        AirflowFailException: If the chosen service is none of this stack's.
+        AirflowFailException: If the chosen service is none of this stack's, or cannot be scaled.
     """
     context, settings = get_current_context(), Settings.load()
-    action, service = context["params"]["action"], context["params"]["service"]
+    action, service, cores = (context["params"][name] for name in ("action", "service", "cores"))
+    if action == FETCH_HISTORY:
+        return str(action)
     chosen = SERVICES if service == ALL or action == "drain" else (service,)
+    if action == "scale":
+        if service not in (ALL, WRITER):
+            raise AirflowFailException(f"{service} is one process a venue and has no scale; {WRITER} has")
+        chosen = (WRITER,)
     supervisord = Supervisord(settings.state_dir)
     there = {process.name for process in supervisord.processes()}
     if service not in (ALL, *there):
         raise AirflowFailException(f"{service} is not part of this stack; there are {', '.join(sorted(there))}")
-    wish = wished(wanted(), action, chosen, datetime.now(UTC))
-    Variable.set(WANTED, wish.as_json(), serialize_json=True)
-    # First what gives, then what takes.
+    # Noted under the lock: of two people who choose at once, one comes after the other.
     with fence(settings).intervening():
+        wish = wished(wanted(), action, chosen, datetime.now(UTC), cores)
+        Variable.set(WANTED, wish.as_json(), serialize_json=True)
+        scale_writer(supervisord, settings, wish)
+        # First what gives, then what takes.
         for name in reversed([name for name in chosen if name in there]):
             if name in wish.paused or action == "restart":
                 supervisord.stop(name)
@@ -55,20 +64,24 @@ class WaitUntilDrained(BaseOperator):
     def execute(self, context: Context) -> None:
         """Let the triggerer wait."""
         if context["params"]["action"] == "drain":
-            trigger = DrainTrigger()  # type: ignore[no-untyped-call]
+            trigger = DrainTrigger(WANTED)
             self.defer(trigger=trigger, method_name="drained")
 
     def drained(self, context: Context, event: dict[str, Any]) -> None:
-        """Go on: nothing waits any more."""
+        """Go on: nothing waits any more, or somebody wants the producers to send again."""
+        self.log.info(event["kind"])
 
 
 @task
 def stop_writer() -> None:
-    """Let the Bronze writer stand still, too, once all is drained."""
+    """Let the Bronze writer stand still, too, once all is drained, unless a producer is to send again."""
     if get_current_context()["params"]["action"] != "drain":
         return
     settings = Settings.load()
-    wish = wanted()
-    Variable.set(WANTED, Wanted(wish.paused | {WRITER}, wish.forgiven).as_json(), serialize_json=True)
     with fence(settings).intervening():
+        wish = wanted()
+        if not wish.is_drained:
+            log.warning("somebody chose otherwise meanwhile: %s goes on", WRITER)
+            return
+        Variable.set(WANTED, replace(wish, paused=wish.paused | {WRITER}).as_json(), serialize_json=True)
         Supervisord(settings.state_dir).stop(WRITER)

@@ -21,7 +21,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from include.contracts import bronze, topics
-from include.contracts.topics import Topic, topics_of
+from include.contracts.topics import OF_PAST, Topic, topics_of
 from include.orchestration.hours import Hour
 
 ANSWER_S = 10.0
@@ -78,6 +78,45 @@ class Standing:
     uncovered: tuple[str, ...] = ()
 
 
+def of_hour(said: Mapping[str, Progress], hour: Hour) -> dict[str, Progress]:
+    """Return the word on each product that counts for an hour: its producer's, or that of history fetched later.
+
+    Args:
+        said: The newest progress by key.
+    """
+    past = {key.removesuffix(OF_PAST): word for key, word in said.items() if key.endswith(OF_PAST)}
+    followed = {key: word for key, word in said.items() if not key.endswith(OF_PAST)}
+    return followed | {product: word for product, word in past.items() if hour.end <= word.closed_through}
+
+
+def covered_from(said: Mapping[str, Progress]) -> dict[str, datetime]:
+    """Return from when on each product is covered, the history before its producer's start included.
+
+    Args:
+        said: The newest progress by key.
+    """
+    followed = {key: word for key, word in said.items() if not key.endswith(OF_PAST)}
+    return {
+        product: past.covered_from
+        if (past := said.get(product + OF_PAST)) and past.closed_through >= word.covered_from
+        else word.covered_from
+        for product, word in followed.items()
+    }
+
+
+def read_progress(bootstrap: str) -> dict[str, Progress]:
+    """Return the newest progress by key.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+    """
+    log = TopicLog(bootstrap, topics.PROGRESS)
+    try:
+        return {key: _read_progress(value) for key, value in log.new_records()}
+    finally:
+        log.close()
+
+
 def standing(
     progress: Mapping[str, Progress], products: Sequence[str], hour: Hour, silence_limit: timedelta
 ) -> Standing:
@@ -103,7 +142,7 @@ def standing(
         first = min(progress[name].covered_from for name in uncovered)
         raise HourNotCoveredError(
             f"hour {hour} lies before the lake's first: its products are followed from {first:%Y-%m-%dT%H:%MZ} on; "
-            "fetch the history of that hour first"
+            "fetch the history of that hour first, with streaming_control"
         )
     newest = max((said.closed_through for said in in_part.values()), default=hour.start)
     late = [name for name in products if name in in_part and in_part[name].closed_through < hour.end] + unheard
@@ -184,7 +223,8 @@ class HourWatch:
         if not self._is_closed:
             for key, value in self._log.new_records():
                 self._progress[key] = _read_progress(value)
-            self._standing = standing(self._progress, self.products, self.hour, self.silence_limit)
+            said = of_hour(self._progress, self.hour)
+            self._standing = standing(said, self.products, self.hour, self.silence_limit)
             if self._standing.waiting:
                 waiting = ", ".join(map(self._describe, self._standing.waiting))
                 self.status = f"{self.hour} is not closed yet: {waiting}"
@@ -201,7 +241,10 @@ class HourWatch:
         return Evidence(
             hour=self.hour.key,
             offsets=self.ends,
-            closed_through={name: said.closed_through.isoformat() for name, said in sorted(self._progress.items())},
+            closed_through={
+                name: said.closed_through.isoformat()
+                for name, said in sorted(of_hour(self._progress, self.hour).items())
+            },
             silent=list(self._standing.silent),
             uncovered=list(self._standing.uncovered),
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import httpx
@@ -15,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from include import scale
 from include.contracts import bronze, topics
 from include.contracts.topics import Topic, topics_of
 from include.orchestration.evidence import TopicLog, committed_offsets, end_offsets
@@ -28,8 +30,11 @@ PRODUCERS: Mapping[str, str] = {
 }
 """The service that follows each venue."""
 SERVICES = (WRITER, *PRODUCERS.values())
-ACTIONS = ("pause", "resume", "drain", "restart")
-"""What a person can want of a service."""
+FETCH_HISTORY = "fetch history"
+ACTIONS = ("pause", "resume", "drain", "restart", "scale", FETCH_HISTORY)
+"""What a person can want of the services."""
+MOST_CORES = 16
+"""With how many the Bronze writer may be asked to run: more tasks than its topics have partitions find no work."""
 
 DRIFT_GROUP = "streaming_supervisor.drift"
 """The consumer group whose offset says how far people were told of drift."""
@@ -99,18 +104,39 @@ class Stillness:
         return now - self._seen[name][1] > self._limit + besides.total_seconds()
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What of a topic the Bronze writer has not committed yet.
+
+    Args:
+        waiting: How many records.
+        committed: By partition, the offset before which all are.
+    """
+
+    waiting: int
+    committed: Mapping[int, int]
+
+
 class LagCheck:
     """Does the Bronze writer come on while records wait for it? How many wait is told, and is no fault by itself.
 
     Args:
-        settings: With the broker, and how often the writer commits.
+        read: Reads the backlog of each topic.
+        intervals: How often the writer commits what each topic has.
         limit: How long records may wait beyond that without any being committed.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, settings: Settings, limit: timedelta) -> None:
-        self._settings = settings
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
-        self._still = Stillness(limit)
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, Backlog]],
+        intervals: Mapping[str, timedelta],
+        limit: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._intervals = intervals
+        self._still = Stillness(limit, clock)
 
     def look(self) -> Reading:
         """Compare each topic's end with what its consumer group has committed.
@@ -118,28 +144,54 @@ class LagCheck:
         Raises:
             KafkaException: If the broker does not answer.
         """
-        behind, stuck = {}, []
-        for topic, group in _streamed():
-            behind[topic.name], done = _backlog(self._admin, topic, group)
-            # While nothing waits, standing still is no fault: the value then changes with the time.
-            interval = self._settings.bronze_interval if topic.is_awaited else self._settings.bronze_quiet_interval
-            if self._still.is_too_long(topic.name, sorted(done.items()) if behind[topic.name] else object(), interval):
-                stuck.append(f"{behind[topic.name]} records of {topic.name}")
+        backlogs = self._read()
+        stuck = [
+            f"{backlog.waiting} records of {topic}"
+            for topic, backlog in backlogs.items()
+            if self._is_stuck(topic, backlog)
+        ]
         troubles = (Trouble(WRITER, f"{', '.join(stuck)} wait and none is committed"),) if stuck else ()
-        return Reading({"records_behind": behind}, troubles)
+        return Reading({"records_behind": {topic: backlog.waiting for topic, backlog in backlogs.items()}}, troubles)
+
+    def _is_stuck(self, topic: str, backlog: Backlog) -> bool:
+        # While nothing waits, standing still is no fault: the value then changes with the time.
+        value = sorted(backlog.committed.items()) if backlog.waiting else object()
+        return self._still.is_too_long(topic, value, self._intervals[topic])
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The newest commit to a table.
+
+    Args:
+        at: When it was made; None before the first.
+        is_awaited: Whether records wait for the next one.
+    """
+
+    at: datetime | None
+    is_awaited: bool
 
 
 class CommitCheck:
     """How old is the last commit to Bronze while trades wait for one?
 
     Args:
-        limit: The age from which that is a fault.
+        read: Reads the newest commit to `bronze.trades`.
+        interval: How often the writer commits.
+        limit: The age beyond that from which it is a fault.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, settings: Settings, limit: timedelta) -> None:
-        self._settings = settings
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
-        self._still = Stillness(limit)
+    def __init__(
+        self,
+        read: Callable[[], Commit],
+        interval: timedelta,
+        limit: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._interval = interval
+        self._still = Stillness(limit, clock)
 
     def look(self) -> Reading:
         """Read the newest snapshot of `bronze.trades`.
@@ -148,17 +200,10 @@ class CommitCheck:
             KafkaException: If the broker does not answer.
             Exception: Whatever pyiceberg raises when the catalog does not.
         """
-        from include.orchestration.lake import open_catalog
-
-        name = bronze.TRADES.full_name
-        waits = any(_backlog(self._admin, topic, name)[0] for topic in topics_of(name))
-        table = open_catalog(self._settings, self._settings.branch).load_table(name)
-        newest = table.current_snapshot()
-        at = datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None
-        interval = self._settings.bronze_interval
-        is_old = self._still.is_too_long(name, at if waits else object(), interval)
-        facts = {"last_commit": at.isoformat() if at else None}
-        reason = f"trades wait, and the last commit to {name} is of {at or 'never'}"
+        newest, name = self._read(), bronze.TRADES.full_name
+        is_old = self._still.is_too_long(name, newest.at if newest.is_awaited else object(), self._interval)
+        facts = {"last_commit": newest.at.isoformat() if newest.at else None}
+        reason = f"trades wait, and the last commit to {name} is of {newest.at or 'never'}"
         return Reading(facts, (Trouble(WRITER, reason),) if is_old else ())
 
 
@@ -299,10 +344,11 @@ def check(name: str, settings: Settings) -> Check:
     Raises:
         KeyError: If there is none.
     """
-    limit = settings.stall_limit
+    limit, often, seldom = settings.stall_limit, settings.bronze_interval, settings.bronze_quiet_interval
+    intervals = {topic.name: often if topic.is_awaited else seldom for topic, _ in _streamed()}
     made: dict[str, Callable[[], Check]] = {
-        "lag": lambda: LagCheck(settings, limit),
-        "commits": lambda: CommitCheck(settings, limit),
+        "lag": lambda: LagCheck(partial(backlogs, _admin(settings)), intervals, limit),
+        "commits": lambda: CommitCheck(partial(newest_commit, settings, _admin(settings)), often, limit),
         "feeds": lambda: FeedCheck(_metrics(settings), limit),
         "drift": lambda: DriftCheck(settings),
     }
@@ -318,19 +364,37 @@ def _metrics(settings: Settings) -> dict[str, Endpoint]:
     }
 
 
-def records_behind(admin: AdminClient) -> dict[str, int]:
-    """Return, by topic, how many records the Bronze writer has not committed yet.
+def backlogs(admin: AdminClient) -> dict[str, Backlog]:
+    """Return, by topic, what the Bronze writer has not committed yet.
 
     Raises:
         KafkaException: If the broker does not answer.
     """
-    return {topic.name: _backlog(admin, topic, group)[0] for topic, group in _streamed()}
+    return {topic.name: _backlog(admin, topic, group) for topic, group in _streamed()}
 
 
-def _backlog(admin: AdminClient, topic: Topic, group: str) -> tuple[int, dict[int, int]]:
-    """Return how many records of a topic a group has not committed, and how far it has come in each partition."""
+def newest_commit(settings: Settings, admin: AdminClient) -> Commit:
+    """Return the newest commit to `bronze.trades`.
+
+    Raises:
+        KafkaException: If the broker does not answer.
+        Exception: Whatever pyiceberg raises when the catalog does not.
+    """
+    from include.orchestration.lake import open_catalog
+
+    name = bronze.TRADES.full_name
+    is_awaited = any(_backlog(admin, topic, name).waiting for topic in topics_of(name))
+    newest = open_catalog(settings, settings.branch).load_table(name).current_snapshot()
+    return Commit(datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None, is_awaited)
+
+
+def _admin(settings: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.kafka.address, "log_level": 0})
+
+
+def _backlog(admin: AdminClient, topic: Topic, group: str) -> Backlog:
     ends, done = end_offsets(admin, [topic])[topic.name], committed_offsets(admin, topic, group)
-    return sum(max(end - done[part], 0) for part, end in ends.items()), done
+    return Backlog(sum(max(end - done[part], 0) for part, end in ends.items()), done)
 
 
 def _streamed() -> Iterable[tuple[Topic, str]]:
@@ -367,43 +431,92 @@ class Restarts:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Which services were left to a person: each is told once, and once more when it is well again.
+
+    Args:
+        told: By service, when people were told.
+    """
+
+    told: Mapping[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, str]) -> GivenUp:
+        """Read what `as_json` gave."""
+        return cls({name: datetime.fromisoformat(at) for name, at in stored.items()})
+
+    def as_json(self) -> dict[str, str]:
+        """Give it as JSON can carry it."""
+        return {name: at.isoformat() for name, at in sorted(self.told.items())}
+
+    def is_known(self, service: str, forgiven: datetime | None) -> bool:
+        """Whether people were told, and nobody has restarted it by hand since: after that it is given up anew."""
+        told = self.told.get(service)
+        return told is not None and (forgiven is None or told > forgiven)
+
+    def plus(self, service: str, now: datetime) -> GivenUp:
+        """Return it with a service that people were told of."""
+        return GivenUp({**self.told, service: now})
+
+    def minus(self, service: str) -> GivenUp:
+        """Return it without a service that is well again."""
+        return GivenUp({name: at for name, at in self.told.items() if name != service})
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What people want of the services.
 
     Args:
         paused: Services that are to stand still.
         forgiven: When a person last wanted a service restarted: what failed before does not count any more.
+        writer_cores: How many cores the Bronze writer uses. A producer is one process a venue, and has no such number.
     """
 
     paused: frozenset[str] = frozenset()
     forgiven: Mapping[str, datetime] = field(default_factory=dict)
+    writer_cores: int = scale.CORES
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Wanted:
         """Read what `as_json` gave."""
         forgiven = {name: datetime.fromisoformat(at) for name, at in stored.get("forgiven", {}).items()}
-        return cls(frozenset(stored.get("paused", ())), forgiven)
+        return cls(frozenset(stored.get("paused", ())), forgiven, stored.get("writer_cores", scale.CORES))
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON can carry it."""
         return {
             "paused": sorted(self.paused),
             "forgiven": {name: at.isoformat() for name, at in sorted(self.forgiven.items())},
+            "writer_cores": self.writer_cores,
         }
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the Bronze writer is to stand still once it has taken all: no producer is to send any more."""
+        return self.paused.issuperset(PRODUCERS.values())
 
-def wished(before: Wanted, action: str, services: tuple[str, ...], now: datetime) -> Wanted:
+
+def wished(
+    before: Wanted, action: str, services: tuple[str, ...], now: datetime, writer_cores: int = scale.CORES
+) -> Wanted:
     """Return what is wanted after an action; a drained writer is paused later, when it has taken everything.
+
+    Args:
+        writer_cores: What is chosen if the action is to scale.
 
     Raises:
         ValueError: If there is no such action.
     """
     match action:
         case "pause":
-            return Wanted(before.paused | set(services), before.forgiven)
+            return replace(before, paused=before.paused | set(services))
         case "drain":
-            return Wanted(before.paused | (set(services) - {WRITER}), before.forgiven)
+            return replace(before, paused=before.paused | (set(services) - {WRITER}))
         case "resume" | "restart":
-            return Wanted(before.paused - set(services), {**before.forgiven, **dict.fromkeys(services, now)})
+            forgiven = {**before.forgiven, **dict.fromkeys(services, now)}
+            return replace(before, paused=before.paused - set(services), forgiven=forgiven)
+        case "scale":
+            return replace(before, writer_cores=writer_cores)
         case _:
             raise ValueError(f"there is no action {action}; there are {', '.join(ACTIONS)}")

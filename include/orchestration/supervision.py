@@ -12,12 +12,22 @@ from airflow.sdk import Asset, BaseOperator, Context, Variable, get_current_cont
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
+from include import scale
 from include.orchestration import alerts
 from include.orchestration.fencing import Charge, Fence, FencedOffError, OwnedElsewhereError
-from include.orchestration.ingestion import CHECKS, SERVICES, Restarts, Wanted, drift_in_words, drift_was_told
+from include.orchestration.ingestion import (
+    CHECKS,
+    SERVICES,
+    WRITER,
+    GivenUp,
+    Restarts,
+    Wanted,
+    drift_in_words,
+    drift_was_told,
+)
 from include.orchestration.triggers import ALIVE, HealthTrigger
 from include.settings import Settings
-from include.supervisord import Supervisord
+from include.supervisord import State, Supervisord
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +35,8 @@ WANTED = "ingestion_wanted"
 """The Airflow Variable with what people want of the services; changed by `streaming_control`."""
 RESTARTS = "ingestion_restarts"
 """The Airflow Variable with when each service was restarted; changed by the supervisor."""
+GIVEN_UP = "ingestion_given_up"
+"""The Airflow Variable with the services that people were told to see to; changed by the supervisor."""
 HEALTH = Asset("ingestion_health", uri="lake://ingestion/health")
 
 
@@ -51,9 +63,12 @@ def bring_up() -> dict[str, Any]:
         charge = fence(settings).take(f"{ti.dag_id} {ti.run_id}", has_ended=lambda owner: _has_ended(ti, owner))
     except OwnedElsewhereError as error:
         raise AirflowFailException(str(error)) from error
-    supervisord, wishes = Supervisord(settings.state_dir), wanted()
-    given_up = {name for name in SERVICES if _restarts(name, wishes).is_exhausted(datetime.now(UTC))}
+    supervisord = Supervisord(settings.state_dir)
     with _acting(settings, charge):
+        # Read while nobody can choose otherwise.
+        wishes = wanted()
+        given_up = {name for name in SERVICES if _restarts(name, wishes).is_exhausted(datetime.now(UTC))}
+        scale_writer(supervisord, settings, wishes)
         for name in _known(supervisord, SERVICES):
             if name in wishes.paused:
                 if supervisord.process(name).is_up:
@@ -65,6 +80,17 @@ def bring_up() -> dict[str, Any]:
                 log.warning("%s does not run: starting it", name)
                 supervisord.launch(name)
     return {"owner": charge.owner, "number": charge.number}
+
+
+def scale_writer(supervisord: Supervisord, settings: Settings, wishes: Wanted) -> None:
+    """Have the Bronze writer begin its next start with as many cores as are wanted; stop it if it has others.
+
+    Stopped first: after a kill in between, whoever finds it so does the rest.
+    """
+    if (before := scale.cores(settings.state_dir)) != wishes.writer_cores:
+        log.info("%s had %d cores and gets %d", WRITER, before, wishes.writer_cores)
+        supervisord.stop(WRITER)
+        scale.keep(settings.state_dir, wishes.writer_cores)
 
 
 class WatchIngestion(BaseOperator):
@@ -125,16 +151,19 @@ def tell_drift() -> list[str]:
 def mend(charge: dict[str, Any]) -> list[str]:
     """Restart what is in trouble, later each time, and leave it to a person when that does not help.
 
-    A producer that starts again first fetches what it missed; so a restart is also the repair of its gap.
+    A producer that starts again first fetches what it missed; so a restart is also the repair of its gap. That a
+    service is given up, and that it is well again, is told before it is noted: a kill in between tells it a second
+    time, and the other way round nobody would hear of it.
 
     Returns:
         The services that were restarted.
     """
     context, settings = get_current_context(), Settings.load()
-    now, wishes = datetime.now(UTC), wanted()
+    now, wishes, given_up = datetime.now(UTC), wanted(), _given_up()
     supervisord = Supervisord(settings.state_dir)
-    restarted = []
-    for service, reasons in _troubles(_readings(context["ti"]).values()).items():
+    readings = _readings(context["ti"]).values()
+    troubles, restarted = _troubles(readings), []
+    for service, reasons in troubles.items():
         because = "; ".join(dict.fromkeys(reasons))
         restarts = _restarts(service, wishes)
         if service in wishes.paused:
@@ -143,7 +172,10 @@ def mend(charge: dict[str, Any]) -> list[str]:
             log.warning("%s was just started and is left alone: %s", service, because)
         elif restarts.is_exhausted(now):
             summary = f"{service} is given up after {restarts.limit} restarts within {restarts.window}: {because}"
-            alerts.warn(context, f"{summary}; mend the cause, then restart it with streaming_control")
+            log.error(summary)
+            if not given_up.is_known(service, wishes.forgiven.get(service)):
+                alerts.warn(context, f"{summary}; mend the cause, then restart it with streaming_control")
+                given_up = _note_given_up(given_up.plus(service, now))
         elif now < (due := restarts.due(now)):
             log.warning("%s is not restarted before %s: %s", service, f"{due:%H:%M:%SZ}", because)
         else:
@@ -153,7 +185,24 @@ def mend(charge: dict[str, Any]) -> list[str]:
                 supervisord.launch(service)
             restarted.append(service)
             alerts.warn(context, f"{service} was restarted: {because}")
+    if all(reading["facts"] for reading in readings):
+        _tell_recoveries(context, supervisord, given_up, besides=troubles)
     return restarted
+
+
+def _tell_recoveries(context: Context, supervisord: Supervisord, given_up: GivenUp, *, besides: Iterable[str]) -> None:
+    """Tell which services that were given up ran through a whole round without trouble: one cut short says nothing."""
+    began = context["dag_run"].start_date
+    assert began is not None
+    if datetime.now(UTC) - began < Settings.load().supervision_round:
+        return
+    for service in sorted(set(_known(supervisord, given_up.told)) - set(besides)):
+        process = supervisord.process(service)
+        if process.state is State.RUNNING and process.started <= began:
+            alerts.warn(
+                context, f"{service} is well again; it was given up at {given_up.told[service]:%Y-%m-%dT%H:%MZ}"
+            )
+            given_up = _note_given_up(given_up.minus(service))
 
 
 def _readings(ti: RuntimeTaskInstanceProtocol) -> dict[str, dict[str, Any]]:
@@ -180,6 +229,15 @@ def _note_restart(service: str, restarts: Restarts, now: datetime) -> None:
     noted = Variable.get(RESTARTS, default={}, deserialize_json=True)
     noted[service] = [moment.isoformat() for moment in (*restarts.recent(now), now)]
     Variable.set(RESTARTS, noted, serialize_json=True)
+
+
+def _given_up() -> GivenUp:
+    return GivenUp.of(Variable.get(GIVEN_UP, default={}, deserialize_json=True))
+
+
+def _note_given_up(given_up: GivenUp) -> GivenUp:
+    Variable.set(GIVEN_UP, given_up.as_json(), serialize_json=True)
+    return given_up
 
 
 def _known(supervisord: Supervisord, names: Iterable[str]) -> list[str]:

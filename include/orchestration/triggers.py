@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from airflow.sdk import Variable
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -205,28 +206,44 @@ class SettledTrigger(BaseTrigger):
 
 
 class DrainTrigger(BaseTrigger):
-    """Waits until Bronze has every record of its topics."""
+    """Waits until Bronze has every record of its topics, or a producer is to send more.
+
+    Args:
+        wanted: The Airflow Variable with what people want of the services.
+    """
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.wanted = wanted
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Name the class; it has no arguments."""
-        return f"{__name__}.{type(self).__name__}", {}
+        """Name the class and its arguments."""
+        return f"{__name__}.{type(self).__name__}", {"wanted": self.wanted}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event when nothing waits."""
+        """Yield one event: `drained` when nothing waits, or `overtaken` by another choice."""
         admin, said = AdminClient({"bootstrap.servers": Settings.load().kafka.address, "log_level": 0}), ""
         while True:
             try:
-                behind = await asyncio.to_thread(ingestion.records_behind, admin)
-                status = ", ".join(f"{count} records of {topic}" for topic, count in behind.items() if count)
+                left = await asyncio.to_thread(ingestion.backlogs, admin)
+                status = ", ".join(f"{one.waiting} records of {topic}" for topic, one in left.items() if one.waiting)
             except KafkaException as error:
                 status = f"Kafka does not answer: {error}"
             if not status:
                 yield TriggerEvent({"kind": "drained"})
                 return
+            if not await sync_to_async(self._is_still_wanted)():
+                yield TriggerEvent({"kind": "overtaken"})
+                return
             if status != said:
                 self.log.info("still to be taken: %s", status)
                 said = status
             await asyncio.sleep(POLL_S)
+
+    def _is_still_wanted(self) -> bool:
+        wishes = Variable.get(self.wanted, default=None, deserialize_json=True)
+        # Noted before this wait began, so it is there: without an answer we know nothing else.
+        return wishes is None or ingestion.Wanted.of(wishes).is_drained
 
 
 async def is_alive(dag_id: str, run_id: str) -> bool:

@@ -1,14 +1,14 @@
 """The Bronze writer: one Spark application, one streaming query per streamed table, for as long as the lake lives.
 
 A query appends with Iceberg's own sink, which looks for the query's last batch in the table's snapshots and so never
-appends a batch twice. SIGTERM ends it with exit code 0 after the batches under way. As soon as any query fails it ends
-with 1 and the reason in the log, for its supervisor to start it again.
+appends a batch twice. The queries share as many cores as `include.scale` says. SIGTERM ends the writer with exit code 0
+after the batches under way. As soon as any query fails it ends with 1 and the reason in the log, for its supervisor to
+start it again.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import sys
 import threading
@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -34,6 +33,7 @@ from pyspark.sql.streaming.listener import (
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
+from include import scale
 from include.contracts import TOPICS, bronze
 from include.contracts.table import Table
 from include.contracts.topics import topics_of
@@ -41,6 +41,7 @@ from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
 from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.checkpoints import Checkpoint
 from spark_apps.bronze_writer.letters import GROUP as LETTERS_GROUP
 from spark_apps.bronze_writer.letters import Batch, Letters
 from spark_apps.bronze_writer.metrics import WriterMetrics, observed
@@ -178,19 +179,25 @@ class Stopper:
 
 
 class Writer:
-    """Starts the queries of one Spark application."""
+    """Starts the queries of one Spark application.
+
+    Args:
+        partitions: How many each topic has.
+        cores: How many tasks write a batch, at most.
+    """
 
     def __init__(
-        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], letters: Letters
+        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], letters: Letters, cores: int
     ) -> None:
         self._spark = spark
         self._settings = settings
         self._partitions = partitions
         self._letters = letters
+        self._cores = cores
 
-    def checkpoint(self, table: Table) -> Path:
+    def checkpoint(self, table: Table) -> Checkpoint:
         """Return the folder where Spark keeps how far the table's query is."""
-        return self._settings.state_dir / "checkpoints" / table.name
+        return Checkpoint.of(self._settings, table.name)
 
     def forget_torn_checkpoint(self, table: Table) -> None:
         """Remove a checkpoint of which a part is lost, so that the query begins anew, after the rows of its table.
@@ -201,12 +208,24 @@ class Writer:
         checkpoint = self.checkpoint(table)
         if offsets.is_torn(checkpoint):
             log.warning("a part of the checkpoint is lost, beginning a new one", extra={"table": table.full_name})
-            shutil.rmtree(checkpoint)
+            checkpoint.remove()
+
+    def forget_other_checkpoint(self, table: Table) -> None:
+        """Remove the checkpoint of the place that is not chosen any more.
+
+        The query begins anew after the rows of its table. Chosen again, what lies there would be behind these, and all
+        since would be appended a second time.
+        """
+        left = Checkpoint.left_by(self._settings, table.name)
+        if left.exists():
+            log.warning("removing the checkpoint of another place", extra={"location": left.location})
+            left.remove()
 
     def reached(self, feed: Feed) -> offsets.Offsets | None:
         """Return how far a table is, by its query's checkpoint or else by its rows; None if nothing says."""
         reached = offsets.of_checkpoint(self.checkpoint(feed.table)) or self._after_rows(feed)
-        return reached and offsets.known(reached)
+        # Letters may all be of other topics than their query reads.
+        return offsets.known(reached) or None if reached else None
 
     def start(self, feed: Feed) -> StreamingQuery:
         """Start a query where its checkpoint ended, or without one after the rows that its table has."""
@@ -235,13 +254,13 @@ class Writer:
         )
 
     def _query(self, feed: Feed, rows: DataFrame) -> DataStreamWriter:
-        # One task, so one file per batch and day: Kafka's partitions would make a file each.
+        # A task for each core, and so as many files per batch and day: Kafka's partitions would make a file each.
         return (
-            rows.coalesce(1)
+            rows.coalesce(self._cores)
             .writeStream.outputMode("append")
             .queryName(feed.table.full_name)
             .trigger(processingTime=f"{int(feed.every.total_seconds())} seconds")
-            .option("checkpointLocation", self.checkpoint(feed.table).as_uri())
+            .option("checkpointLocation", self.checkpoint(feed.table).location)
         )
 
     def _first_offsets(self, feed: Feed) -> str:
@@ -311,15 +330,18 @@ def run(settings: Settings) -> int:
     partitions = partition_counts(admin)
     metrics = WriterMetrics()
     metrics.serve(settings.bronze_metrics)
-    spark = SparkSession.builder.appName("bronze-writer").getOrCreate()
+    cores = scale.cores(settings.state_dir)
+    spark = SparkSession.builder.appName("bronze-writer").master(f"local[{cores}]").getOrCreate()
+    log.info("starting", extra={"cores": cores})
     groups = offsets.GroupOffsets(connect)
     letters = Letters(spark, settings, groups, metrics.dead_letters.inc)
     teller = BatchTeller(groups, letters, metrics)
     spark.streams.addListener(teller)
     stopper = Stopper(spark)
-    writer = Writer(spark, settings, partitions, letters)
+    writer = Writer(spark, settings, partitions, letters, cores)
     try:
         for feed in feeds(settings):
+            writer.forget_other_checkpoint(feed.table)
             writer.forget_torn_checkpoint(feed.table)
             reached = writer.reached(feed)
             if reached is not None:

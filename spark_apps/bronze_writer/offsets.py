@@ -7,10 +7,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+
+from spark_apps.bronze_writer.checkpoints import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -41,28 +42,28 @@ def to_json(offsets: Offsets) -> str:
     return json.dumps({topic: {str(p): o for p, o in sorted(parts.items())} for topic, parts in offsets.items()})
 
 
-def of_checkpoint(checkpoint: Path) -> Offsets | None:
+def of_checkpoint(checkpoint: Checkpoint) -> Offsets | None:
     """Return the end of the newest batch that is in the table; None if no batch was finished.
 
     A batch has a file in `offsets` when it is planned, and one in `commits` when it is in the table.
     """
-    finished = _batches(checkpoint / "commits")
+    finished = checkpoint.batches("commits")
     if not finished:
         return None
-    lines = (checkpoint / "offsets" / str(max(finished))).read_text(encoding="utf-8").splitlines()
+    lines = checkpoint.read(f"offsets/{max(finished)}").splitlines()
     # The format's version, the batch's settings, then one line per source.
     return from_json(lines[2])
 
 
-def has_begun(checkpoint: Path) -> bool:
+def has_begun(checkpoint: Checkpoint) -> bool:
     """Tell whether a query has ever planned a batch with this checkpoint."""
-    return bool(_batches(checkpoint / "offsets"))
+    return bool(checkpoint.batches("offsets"))
 
 
-def is_torn(checkpoint: Path) -> bool:
+def is_torn(checkpoint: Checkpoint) -> bool:
     """Tell whether a part of a checkpoint is lost without which a query cannot tell its last batch from a new one."""
-    planned, finished = _batches(checkpoint / "offsets"), _batches(checkpoint / "commits")
-    is_whole = (checkpoint / "metadata").exists() and planned and max(finished, default=planned[0]) in planned
+    planned, finished = checkpoint.batches("offsets"), checkpoint.batches("commits")
+    is_whole = checkpoint.exists("metadata") and planned and max(finished, default=planned[0]) in planned
     return checkpoint.exists() and not is_whole
 
 
@@ -141,7 +142,9 @@ class GroupOffsets:
         self._thread.start()
 
     def tell(self, group: str, offsets: Offsets) -> None:
-        """Have the offsets told soon; returns at once."""
+        """Have the offsets told soon; returns at once. Of no partition nothing is told: the client would refuse it."""
+        if not any(offsets.values()):
+            return
         with self._changed:
             self._untold[group] = self._untold.get(group, {}) | offsets
             self._changed.notify()
@@ -188,7 +191,3 @@ def _is_told(group: str, asked: Future[ConsumerGroupTopicPartitions]) -> bool:
     if errors:
         log.warning("offsets not committed, trying again", extra={"group": group, "reason": "; ".join(errors)})
     return not errors
-
-
-def _batches(folder: Path) -> list[int]:
-    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]

@@ -85,8 +85,8 @@ def main(
     Listens on LAKE_REPLICA__HOST and LAKE_REPLICA__PORT (127.0.0.1:8765): the feed at /coinbase/ws, the REST API below
     /coinbase, Bybit's feeds at /bybit/v5/public/linear and /spot, its REST API below /bybit/v5/market, CoinGecko's
     below /coingecko/api/v3, and /health. Faults of Coinbase's and Bybit's feeds and of all REST APIs are armed, listed
-    and cleared with POST, GET and DELETE at /control/faults; their kinds are drop, skip, repeat, reorder, broken,
-    new_field, changed_type, unknown, stall, and of requests too_many_requests, failure and delay.
+    and cleared with POST, GET and DELETE at /control/faults; their kinds are drop, skip, repeat, reorder, late, stale,
+    broken, new_field, changed_type, unknown, stall, and of requests too_many_requests, failure and delay.
     """
     log_as_json()
     try:

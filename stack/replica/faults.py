@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -19,12 +19,14 @@ from stack.replica.plan import (
     Failure,
     FeedFault,
     FeedName,
+    Late,
     NewField,
     Plan,
     Reorder,
     Repeat,
     RestFault,
     Skip,
+    Stale,
     Stall,
     TooMany,
     Unknown,
@@ -71,7 +73,7 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             been.
         frame: The text that was sent beside or instead of a trade.
         path: The request it struck.
-        seconds: How long the stall or the delay was.
+        seconds: How long the stall or the delay was, or how old the trade when it was sent.
         status: The HTTP status of the answer.
     """
 
@@ -84,6 +86,10 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str | None = None
     seconds: float | None = None
     status: int | None = None
+
+
+Earlier = Callable[[str, int], Trade | None]
+"""Gives the last trade of a product at a moment; None if there was none yet."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -161,6 +167,7 @@ class Faults:
         self._armed: list[_Armed] = []
         self._planned = 0
         self._held: dict[Words, _Held] = {}
+        self._late: list[tuple[int, Words, Trade]] = []
 
     def arm(self, plan: Plan, now: int) -> None:
         """Add faults to those that are armed."""
@@ -179,17 +186,35 @@ class Faults:
         left = tuple(armed.fault for armed in self._armed if armed.strikes_left != 0 or armed.run_left)
         return Report(self._seed, left, tuple(self.injected))
 
-    def on_trade(self, trade: Trade, now: int, words: Words = frames.COINBASE) -> Delivery:
-        """Decide what is sent when this trade is due."""
+    def on_trade(
+        self,
+        trade: Trade,
+        now: int,
+        words: Words = frames.COINBASE,
+        earlier: Earlier = lambda product_id, at: None,
+    ) -> Delivery:
+        """Decide what is sent when this trade is due.
+
+        Args:
+            earlier: Where a trade that is sent once more is looked up.
+        """
         delivery, product_id = Delivery([trade]), words.product(trade)
         for armed in self._armed:
             fault = armed.fault
             if isinstance(fault, FeedFault) and fault.feed == words.feed and armed.strikes(product_id, now):
-                self._spoil(delivery, fault, trade, now, words, is_last=not armed.run_left)
+                self._spoil(delivery, fault, trade, now, words, earlier, is_last=not armed.run_left)
         return delivery
 
     def _spoil(
-        self, delivery: Delivery, fault: FeedFault, trade: Trade, now: int, words: Words, *, is_last: bool
+        self,
+        delivery: Delivery,
+        fault: FeedFault,
+        trade: Trade,
+        now: int,
+        words: Words,
+        earlier: Earlier,
+        *,
+        is_last: bool,
     ) -> None:
         frame: bytes | None = None
         seconds: float | None = None
@@ -200,6 +225,15 @@ class Faults:
                 delivery.trades.clear()
             case Repeat(copies=copies):
                 delivery.trades *= 1 + copies
+            case Late(seconds=seconds):
+                self._late.append((now + int(seconds * SECOND), words, trade))
+                delivery.trades.clear()
+            case Stale(seconds=seconds):
+                old = earlier(trade.product_id, trade.time - int(seconds * SECOND))
+                if old is None:
+                    return
+                delivery.trades.insert(0, old)
+                trade = old
             case Broken(instead=instead):
                 whole = words.whole(trade)
                 frame = whole[: len(whole) // 2]
@@ -234,13 +268,16 @@ class Faults:
         return trades
 
     def overdue(self, now: int, words: Words = frames.COINBASE) -> list[Trade]:
-        """Return the trades that waited long enough for the rest of their group, in reverse."""
+        """Return the trades that waited long enough: for the rest of their group, in reverse, or to be late."""
+        is_due = [whose == words and until <= now for until, whose, _ in self._late]
+        due = [trade for (_, _, trade), is_now in zip(self._late, is_due, strict=True) if is_now]
+        self._late = [late for late, is_now in zip(self._late, is_due, strict=True) if not is_now]
         held = self._held.get(words)
-        return self._release(now, words) if held and now - held.since >= _PATIENCE else []
+        return due + (self._release(now, words) if held and now - held.since >= _PATIENCE else [])
 
     def hold_back(self, words: Words) -> bool:
-        """Say whether trades wait for the rest of their group."""
-        return words in self._held
+        """Say whether trades wait: for the rest of their group, or to be late."""
+        return words in self._held or any(whose == words for _, whose, _ in self._late)
 
     def forget_held(self, words: Words = frames.COINBASE) -> None:
         """Lose the trades kept back, with the connections that they were meant for."""

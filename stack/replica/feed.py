@@ -149,7 +149,7 @@ class Feed:
 
     def _send_trade(self, trade: Trade) -> None:
         """Send one trade, or what the faults make of it."""
-        delivery = self._faults.on_trade(trade, self._sent_through)
+        delivery = self._faults.on_trade(trade, self._sent_through, earlier=self._tape.last)
         for connection in self.connections:
             if delivery.drop:
                 connection.finish(None)

@@ -64,6 +64,18 @@ class Reorder(OfFeed, frozen=True, kw_only=True, tag="reorder"):
     count: Count = 2
 
 
+class Late(OfFeed, frozen=True, kw_only=True, tag="late"):
+    """Send a trade `seconds` of exchange time after its turn; REST has it at once."""
+
+    seconds: Seconds = 300.0
+
+
+class Stale(OfFeed, frozen=True, kw_only=True, tag="stale"):
+    """Before the trade, send again the last one that was made `seconds` before it, if there was one; Coinbase alone."""
+
+    seconds: Seconds = 90_000.0
+
+
 class Broken(OfFeed, frozen=True, kw_only=True, tag="broken"):
     """Send half of the trade's frame, before it or `instead` of it."""
 
@@ -121,7 +133,7 @@ class Delay(OfRequests, frozen=True, kw_only=True, tag="delay"):
     times: Count | None = None
 
 
-FeedFault = Drop | Skip | Repeat | Reorder | Broken | NewField | ChangedType | Unknown | Stall
+FeedFault = Drop | Skip | Repeat | Reorder | Late | Stale | Broken | NewField | ChangedType | Unknown | Stall
 RestFault = TooMany | Failure | Delay
 
 

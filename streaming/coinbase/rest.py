@@ -38,6 +38,8 @@ class CoinbaseArchive:
         metrics: Where requests are counted.
         dead_letter: Takes an element of a product's page that is no trade.
         pauses: How long to wait after a failure.
+        requests_per_second: In the long run.
+        burst: How many may go at once after a quiet time.
     """
 
     page_size = 1000
@@ -48,12 +50,15 @@ class CoinbaseArchive:
         metrics: Metrics,
         dead_letter: Callable[[str, UnreadableTrade], Awaitable[None]],
         pauses: Callable[[], Backoff] = lambda: Backoff(0.25, 30.0),
+        *,
+        requests_per_second: float = REQUESTS_PER_SECOND,
+        burst: int = BURST,
     ) -> None:
         self._session = session
         self._metrics = metrics
         self._dead_letter = dead_letter
         self._pauses = pauses
-        self._limit = TokenBucket(REQUESTS_PER_SECOND, BURST)
+        self._limit = TokenBucket(requests_per_second, burst)
 
     async def trades(self, product_id: str, *, below: int | None, limit: int) -> list[HistoricTrade]:
         """Return the newest trades whose ids are below one, newest first; empty if there are none.

@@ -33,7 +33,16 @@ def main() -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     DagBag(DAGS, bundle_name="dags")
-    for module in ("dead_letters", "gate_results", "gates", "hour_frames", "letter_tasks", "publishing", "waiting"):
+    for module in (
+        "dead_letters",
+        "fetching",
+        "gate_results",
+        "gates",
+        "hour_frames",
+        "letter_tasks",
+        "publishing",
+        "waiting",
+    ):
         importlib.import_module(f"include.orchestration.{module}")
     importlib.import_module("include.quality.judgement")
 

@@ -103,6 +103,19 @@ def test_one_run_of_the_supervisor_is_always_active(bag: Bag):
         assert watches <= upstream_of(supervisor["tasks"], name)
 
 
+def test_a_history_is_planned_once_and_fetched_beside_what_else_a_person_chooses(bag: Bag):
+    control = bag["dags"]["streaming_control"]
+
+    assert {name: task["upstream"] for name, task in control["tasks"].items()} == {
+        "act": [],
+        "wait_until_drained": ["act"],
+        "stop_writer": ["wait_until_drained"],
+        "plan_history": [],
+        "fetch_history": ["plan_history"],
+    }
+    assert control["max_active_runs"] > 1
+
+
 def test_dead_letters_are_listed_before_they_are_replayed_and_the_note_comes_last(bag: Bag):
     tasks = bag["dags"]["dead_letters"]["tasks"]
 

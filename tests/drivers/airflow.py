@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -55,14 +56,27 @@ class Airflow:
 
     def do(self, dag: str, conf: dict[str, Any], *, within: float) -> dict[str, Any]:
         """Run a DAG by hand with what its form would say, and return the run when it has ended."""
+        return self.end_of(dag, self.begin(dag, conf), within=within)
+
+    def begin(self, dag: str, conf: dict[str, Any]) -> str:
+        """Begin to run a DAG by hand with what its form would say; return the run's id."""
         request = {"logical_date": None, "conf": conf}
-        run_id = self.call("POST", f"/dags/{dag}/dagRuns", json=request)["dag_run_id"]
+        return str(self.call("POST", f"/dags/{dag}/dagRuns", json=request)["dag_run_id"])
+
+    def end_of(self, dag: str, run_id: str, *, within: float) -> dict[str, Any]:
+        """Wait until a run of any DAG has ended, and return it."""
 
         def look() -> dict[str, Any] | None:
             run = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run_id, safe='')}")
             return run if run["state"] in ENDED else None
 
         return eventually(look, within=within, what=f"the end of {dag} {run_id}", every=2)
+
+    def keep_variable(self, name: str, value: Any) -> None:
+        """Make a variable hold a value, written as JSON."""
+        known = {variable["key"] for variable in self.call("GET", "/variables", params={"limit": 100})["variables"]}
+        method, path = ("PATCH", f"/variables/{name}") if name in known else ("POST", "/variables")
+        self.call(method, path, json={"key": name, "value": json.dumps(value)})
 
     def newest_event(self, asset: str) -> dict[str, Any] | None:
         """Return what the newest event of an asset tells; None before the first."""

@@ -30,7 +30,11 @@ class Exchange:
 
     def now(self) -> datetime:
         """Return the time on the exchange."""
-        return datetime.fromisoformat(httpx.get(f"{self.url}/health", timeout=10).json()["exchange_time"])
+        return datetime.fromisoformat(self.health()["exchange_time"])
+
+    def health(self) -> dict[str, Any]:
+        """Return what it says of itself."""
+        return httpx.get(f"{self.url}/health", timeout=10).json()
 
     def misbehave(self, *faults: dict[str, Any], seed: int) -> None:
         """Arm faults beside those that are armed."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicPartition,
 )
@@ -46,10 +49,13 @@ class Kafka:
 
     def newest(self, topic: str, key: str, among: int = 5000) -> list[bytes]:
         """Return the values of a key, oldest first, among the newest records of each partition."""
+        begins = {partition: max(end - among, 0) for partition, end in self.end_offsets(topic).items()}
+        return [message.value() for message in self.records(topic, begins) if message.key() == key.encode()]
+
+    def records(self, topic: str, begins: Mapping[int, int]) -> Iterator[Message]:
+        """Give the records of each partition from an offset to its present end."""
         ends = self.end_offsets(topic)
-        begins = {partition: max(end - among, 0) for partition, end in ends.items()}
         consumer = self._consumer()
-        found = []
         try:
             consumer.assign([TopicPartition(topic, partition, begin) for partition, begin in begins.items()])
             left = {partition for partition, end in ends.items() if end > begins[partition]}
@@ -57,26 +63,35 @@ class Kafka:
                 message = consumer.poll(TIMEOUT)
                 assert message is not None, f"{topic} gives nothing of {left}"
                 assert message.error() is None, message.error()
-                if message.key() == key.encode():
-                    found.append(message.value())
+                yield message
                 if message.offset() + 1 >= ends[message.partition()]:
                     left.discard(message.partition())
         finally:
             consumer.close()
-        return found
 
-    def produce(self, topic: str, key: str, values: Iterable[bytes], headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Write records and wait until the broker has acknowledged all of them."""
-        producer = Producer({"bootstrap.servers": self.settings.kafka.address, "acks": "all"})
+    def produce(
+        self, topic: str, key: str, values: Iterable[bytes | None], headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Write records and wait until the broker has acknowledged all of them; None is a record without a value."""
+        told = list(headers)
+        with self._acknowledged() as produce:
+            for value in values:
+                produce(topic, key=key, value=value, headers=told)
+
+    def produce_again(self, records: Iterable[Message]) -> None:
+        """Write records once more as they are: key, value and headers."""
+        with self._acknowledged() as produce:
+            for record in records:
+                produce(record.topic(), key=record.key(), value=record.value(), headers=record.headers())
+
+    @contextmanager
+    def _acknowledged(self) -> Iterator[Callable[..., None]]:
+        """Give what writes a record; wait until the broker has acknowledged all of them."""
+        producer = Producer(
+            {"bootstrap.servers": self.settings.kafka.address, "acks": "all", "queue.buffering.max.messages": 10**6}
+        )
         failures: list[str] = []
-        for value in values:
-            producer.produce(
-                topic,
-                key=key,
-                value=value,
-                headers=list(headers),
-                on_delivery=lambda error, _: failures.append(str(error)) if error else None,
-            )
+        yield partial(producer.produce, on_delivery=lambda error, _: failures.append(str(error)) if error else None)
         assert producer.flush(TIMEOUT) == 0, "the broker acknowledged too little"
         assert failures == []
 

@@ -8,10 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -96,6 +98,22 @@ class RunningStack:
             check=False,
         )
 
+    def start(self, *arguments: str, output: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Begin `python -m stack …` and return at once.
+
+        Args:
+            output: Where it prints; if nothing is said, that is to be read.
+        """
+        return subprocess.Popen(
+            [sys.executable, "-m", "stack", *arguments],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def on_a_disk_of(self, size: str) -> RunningStack:
         """Return the same stack, with an empty disk of this size (as `mount` reads it) for each of its commands."""
         return replace(self, disk=size)
@@ -125,6 +143,23 @@ class RunningStack:
     def run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
         """Run a command in the stack's environment, as `python -m stack run` gives it."""
         return self.command("run", *command, timeout=timeout)
+
+    @contextmanager
+    def starting(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command as `run` does, and see it ended afterwards; what it prints is passed over."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stack", "run", *command],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(30)
 
     def keep_logs(self, name: str) -> None:
         """Copy the logs and the rendered configuration to the artefacts."""

@@ -48,6 +48,8 @@ BAD_FEED = (
     {"kind": "skip", "chance": 0.004, "count": 3, "times": None},
     {"kind": "repeat", "chance": 0.01, "copies": 2, "times": None},
     {"kind": "reorder", "chance": 0.005, "count": 4, "times": None},
+    {"kind": "late", "chance": 0.001, "seconds": 300, "times": None},
+    {"kind": "stale", "chance": 0.01, "seconds": 3600, "times": None},
     {"kind": "broken", "chance": 0.004, "times": None},
     {"kind": "broken", "chance": 0.004, "times": None, "instead": True},
     {"kind": "unknown", "chance": 0.004, "times": None},

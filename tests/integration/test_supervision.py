@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
+import httpx
+import psutil
 import pytest
+from polars.testing import assert_frame_equal
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
 
 from include.supervisord import State
-from tests.drivers.airflow import ENDED, Airflow
-from tests.drivers.demo import Demo
+from tests.drivers.airflow import ENDED, KEY, Airflow
+from tests.drivers.demo import PRODUCTS, Demo
 from tests.drivers.exchange import Exchange
-from tests.drivers.lake import Lake
+from tests.drivers.kafka import Kafka
+from tests.drivers.lake import Lake, frame_like
 from tests.drivers.running_stack import RunningStack
 from tests.drivers.waiting import eventually
 from tests.drivers.webhook import Webhook
+from tests.truth import tables
 from tests.truth.recorder import wire_time
-from tests.truth.tape import Tape
+from tests.truth.tape import HOUR, Tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SUPERVISOR, CONTROL = "streaming_supervisor", "streaming_control"
 PRODUCER, WRITER = "producer-coinbase", "bronze-writer"
 PRODUCT = "BTC-USD"
+FETCH = "streaming.coinbase.past"
+RAW = "coinbase.raw.trades"
 
 
 def state(stack: RunningStack, service: str) -> State:
@@ -81,6 +92,34 @@ def test_a_service_that_is_frozen_is_restarted_with_an_alert_and_no_trade_is_los
     wait_for_trades(lake, tape, since, exchange.now())
 
 
+@pytest.mark.timeout(1500)
+def test_a_service_that_is_given_up_is_told_once_and_once_more_when_it_is_well_again(
+    airflow: Airflow, stack: RunningStack, chat: Webhook
+):
+    posts_before = len(chat.posts)
+    frozen = stack.process(PRODUCER)
+
+    def told(words: str) -> int:
+        return sum(f"{PRODUCER} {words}" in post["message"] for post in chat.posts[posts_before:])
+
+    def rounds() -> set[str]:
+        return {run["dag_run_id"] for run in airflow.runs_of(SUPERVISOR) if run["state"] in ENDED}
+
+    airflow.keep_variable("ingestion_restarts", {PRODUCER: [datetime.now(UTC).isoformat()] * 4})
+    frozen.suspend()
+    try:
+        eventually(lambda: told("is given up"), within=400, what="the alert")
+        before = rounds()
+        eventually(lambda: len(rounds() - before) > 1, within=400, what="another round with the same trouble", every=3)
+        assert (told("is given up"), told("was restarted")) == (1, 0)
+    finally:
+        frozen.resume()
+
+    eventually(lambda: told("is well again"), within=600, what="the end of a whole round without trouble", every=3)
+    assert (told("is given up"), told("is well again")) == (1, 1)
+    assert airflow.do(CONTROL, {"action": "restart", "service": PRODUCER}, within=180)["state"] == "success"
+
+
 def test_a_person_is_told_of_a_new_field_while_its_trade_is_kept(stack: RunningStack, lake: Lake, chat: Webhook):
     posts_before = len(chat.posts)
     Exchange(stack).misbehave({"kind": "new_field", "product": PRODUCT, "field": "liquidity"}, seed=1)
@@ -119,6 +158,133 @@ def test_a_paused_producer_stands_still_until_it_is_resumed_and_then_fetches_wha
     assert airflow.do(CONTROL, {"action": "resume", "service": PRODUCER}, within=120)["state"] == "success"
     assert state(stack, PRODUCER) in (State.STARTING, State.RUNNING)
     wait_for_trades(lake, tape, since, exchange.now())
+
+
+def cores_of(stack: RunningStack) -> int:
+    """Return how many cores Spark says the Bronze writer has."""
+    applications = f"{stack.settings.spark_ui.url}/api/v1/applications"
+    [application] = httpx.get(applications, timeout=10).raise_for_status().json()
+    [driver] = httpx.get(f"{applications}/{application['id']}/executors", timeout=10).raise_for_status().json()
+    return int(driver["totalCores"])
+
+
+def files_of_batches(lake: Lake) -> list[int]:
+    """Return how many files each batch of trades wrote, oldest first."""
+    snapshots = lake.catalog().load_table("bronze.trades").snapshots()
+    facts = [snapshot.summary.additional_properties for snapshot in snapshots if snapshot.summary]
+    return [int(fact.get("added-data-files", 0)) for fact in facts if "spark.sql.streaming.epochId" in fact]
+
+
+def repeat_trades(kafka: Kafka) -> None:
+    """Send a trade again in each of two partitions, as a feed may: nothing need be traded just now."""
+    for product in (PRODUCT, "ETH-USD"):
+        matches = [frame for frame in kafka.newest(RAW, product) if b'"match"' in frame]
+        kafka.produce(RAW, product, matches[-1:])
+
+
+def test_a_writer_that_is_scaled_has_its_cores_after_a_kill_too_and_goes_on_where_it_was(
+    airflow: Airflow, stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape
+):
+    exchange = Exchange(stack)
+    since = exchange.now()
+    choice = {"action": "scale", "service": WRITER}
+
+    def has(cores: int) -> bool:
+        try:
+            return cores_of(stack) == cores
+        except (httpx.HTTPError, ValueError):  # it does not answer yet, or has no application yet
+            return False
+
+    assert has(1)
+    assert airflow.do(CONTROL, choice | {"cores": 2}, within=180)["state"] == "success"
+    try:
+        eventually(lambda: has(2), within=120, what="a writer with two cores")
+        before = len(files_of_batches(lake))
+        repeat_trades(kafka)
+        eventually(lambda: 2 in files_of_batches(lake)[before:], within=120, what="a batch of two files", every=3)
+        killed = stack.process(WRITER)
+        for process in (*killed.children(recursive=True), killed):
+            process.kill()
+        eventually(
+            lambda: stack.supervisor.process(WRITER).pid not in (0, killed.pid) and has(2),
+            within=120,
+            what="another writer with two cores",
+        )
+        wait_for_trades(lake, tape, since, exchange.now())
+    finally:
+        scaled = airflow.do(CONTROL, choice | {"cores": 1}, within=180)
+    assert scaled["state"] == "success"
+    eventually(lambda: has(1), within=120, what="a writer with one core")
+
+
+def test_a_producer_is_not_scaled(airflow: Airflow):
+    assert airflow.do(CONTROL, {"action": "scale", "service": PRODUCER, "cores": 2}, within=180)["state"] == "failed"
+
+
+def test_an_hour_from_before_the_lake_is_fetched_and_built_although_the_fetch_was_killed(
+    demo: Demo, airflow: Airflow, kafka: Kafka, lake: Lake, tape: Tape
+):
+    hour, key = demo.start - HOUR, (demo.start - HOUR).strftime(KEY)
+    assert airflow.ended(airflow.trigger(hour), within=180)["state"] == "failed", "nobody has fetched it yet"
+    form = {"action": "fetch history", "service": PRODUCER, "hours": 1}
+    run_id = airflow.begin(CONTROL, form)
+
+    eventually(lambda: cursor_of(kafka)["since"] == wire_time(hour), within=120, what="the first page to arrive")
+    [fetch] = running(demo.stack, FETCH)
+    fetch.kill()
+
+    assert airflow.end_of(CONTROL, run_id, within=400)["state"] == "success"
+    task = f"/dags/{CONTROL}/dagRuns/{quote(run_id, safe='')}/taskInstances/fetch_history"
+    assert airflow.call("GET", task)["try_number"] == 2
+    told = airflow.call("GET", f"{task}/xcomEntries/return_value", params={"deserialize": True})["value"]
+    assert (told["first_hour"], told["last_hour"]) == (key, key)
+
+    _, _, _, *command = shlex.split(told["backfill"])
+    created = demo.stack.command(*command, timeout=180)
+    assert created.returncode == 0, created.stdout
+
+    def built() -> dict[str, Any] | None:
+        backfilled = (each for each in airflow.runs(hour) if each["run_type"] == "backfill" and each["state"] in ENDED)
+        return next(backfilled, None)
+
+    assert eventually(built, within=600, what="the hour's backfill", every=3)["state"] == "success"
+    for table, column, truth in (
+        ("silver.trades", "trade_time", tables.silver_trades(tape, PRODUCTS, hour, demo.start)),
+        ("gold.ohlcv_1m", "window_start", tables.candles(tape, PRODUCTS, hour, demo.start, tables.MINUTE)),
+        ("silver.trade_gaps", "hour_start", tables.trade_gaps(tape, PRODUCTS, hour, demo.start)),
+    ):
+        of_hour = And(GreaterThanOrEqual(column, hour.isoformat()), LessThan(column, demo.start.isoformat()))
+        rows = lake.rows(table, of_hour)
+        expected = frame_like(truth, rows)
+        order = [name for name in ("product_id", "trade_id", "window_start", "first_missing_id") if name in expected]
+        assert_frame_equal(rows.select(expected.columns).sort(order), expected.sort(order))
+
+
+def running(stack: RunningStack, module: str) -> list[psutil.Process]:
+    """Return the processes of the stack that run a module; others may come and go meanwhile."""
+    found = []
+    for process in stack.processes():
+        with suppress(psutil.NoSuchProcess):
+            found += [process] if module in process.cmdline() else []
+    return found
+
+
+def cursor_of(kafka: Kafka) -> dict[str, Any]:
+    """Return how far the fetching of the product's history has come."""
+    return dict(json.loads(kafka.newest("ingestion.history", f"coinbase/spot/{PRODUCT}")[-1]))
+
+
+def test_a_drain_that_is_overtaken_by_a_resume_stops_nothing(airflow: Airflow, stack: RunningStack):
+    assert airflow.do(CONTROL, {"action": "pause", "service": WRITER}, within=180)["state"] == "success"
+    drain = airflow.begin(CONTROL, {"action": "drain", "service": "all"})
+    try:
+        eventually(lambda: state(stack, PRODUCER) is State.STOPPED, within=120, what="a producer that is drained")
+    finally:
+        resumed = airflow.do(CONTROL, {"action": "resume", "service": "all"}, within=180)
+
+    assert resumed["state"] == "success"
+    assert airflow.end_of(CONTROL, drain, within=180)["state"] == "success"
+    assert {state(stack, service) for service in (PRODUCER, WRITER)} <= {State.STARTING, State.RUNNING}
 
 
 def test_a_drain_leaves_nothing_in_kafka_that_bronze_does_not_have(airflow: Airflow, stack: RunningStack):

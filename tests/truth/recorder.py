@@ -7,6 +7,7 @@ import json
 import random
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import zstandard
 
 from tests.truth.recording import TAKER, Trade
-from tests.truth.tape import hour_of
+from tests.truth.tape import HOUR, hour_of
 
 EDGE_PRODUCT = "LTC-USD"
 """A product of few trades, each of which stands on an edge."""
@@ -26,26 +27,39 @@ def edge_trades(first_hour: datetime) -> list[Trade]:
     """Give three hours of trades that are easy to get wrong.
 
     The first moment of an hour and the last microsecond of one, a shared moment whose ids say which came first, a
-    vwap that ends on a half, a hole that lies across two hours, and hardly a minute with a trade.
+    vwap that ends on a half, a hole that lies across two hours, and hardly a minute with a trade. Before the first id
+    there is room for those of the first hour once more.
     """
     facts = (
-        (1, timedelta(0), "84.00", "1", "buy"),
-        (2, timedelta(minutes=7, seconds=59, microseconds=999_999), "1.00000000", "2.5", "sell"),
-        (3, timedelta(minutes=8), "1.00000001", "2.5", "sell"),
-        (4, timedelta(minutes=8, seconds=30), "1.00000000", "2.5", "buy"),
-        (5, timedelta(minutes=20, seconds=5), "90.10", "0.00000001", "buy"),
-        (6, timedelta(minutes=20, seconds=5), "89.90", "12345.12345678", "buy"),
-        (7, timedelta(minutes=20, seconds=5), "90.00", "0.1", "sell"),
-        (8, timedelta(minutes=59, seconds=59, microseconds=999_999), "90.01", "3", "sell"),
-        (9, timedelta(minutes=60), "90.02", "4", "buy"),
-        (10, timedelta(minutes=119, seconds=30), "90.03", "5", "sell"),
-        (14, timedelta(minutes=121), "90.04", "6", "buy"),
-        (15, timedelta(minutes=179, seconds=59, microseconds=999_999), "90.05", "7", "buy"),
+        (9, timedelta(0), "84.00", "1", "buy"),
+        (10, timedelta(minutes=7, seconds=59, microseconds=999_999), "1.00000000", "2.5", "sell"),
+        (11, timedelta(minutes=8), "1.00000001", "2.5", "sell"),
+        (12, timedelta(minutes=8, seconds=30), "1.00000000", "2.5", "buy"),
+        (13, timedelta(minutes=20, seconds=5), "90.10", "0.00000001", "buy"),
+        (14, timedelta(minutes=20, seconds=5), "89.90", "12345.12345678", "buy"),
+        (15, timedelta(minutes=20, seconds=5), "90.00", "0.1", "sell"),
+        (16, timedelta(minutes=59, seconds=59, microseconds=999_999), "90.01", "3", "sell"),
+        (17, timedelta(minutes=60), "90.02", "4", "buy"),
+        (18, timedelta(minutes=119, seconds=30), "90.03", "5", "sell"),
+        (22, timedelta(minutes=121), "90.04", "6", "buy"),
+        (23, timedelta(minutes=179, seconds=59, microseconds=999_999), "90.05", "7", "buy"),
     )
     return [
         Trade(EDGE_PRODUCT, trade_id, first_hour + after, Decimal(price), Decimal(size), side)
         for trade_id, after, price, size, side in facts
     ]
+
+
+def with_an_hour_before(recording: Mapping[str, Sequence[Trade]]) -> dict[str, list[Trade]]:
+    """Return trades with those of their first hour once more, an hour earlier: what a lake may fetch of its past."""
+    first_hour = hour_of(min(trades[0].time for trades in recording.values()))
+    longer = {}
+    for product, trades in recording.items():
+        once = [trade for trade in trades if hour_of(trade.time) == first_hour]
+        span = once[-1].trade_id - once[0].trade_id + 1
+        before = [replace(trade, trade_id=trade.trade_id - span, time=trade.time - HOUR) for trade in once]
+        longer[product] = [*before, *trades]
+    return longer
 
 
 def write_recording(

@@ -11,7 +11,7 @@ from stack.standard import TRINO
 
 pytestmark = pytest.mark.unit
 
-ALL = (*jars.MINIMAL, TRINO)
+ALL = (*jars.MINIMAL, jars.CHECKPOINTS, TRINO)
 BYTES = b"a jar"
 
 

@@ -73,6 +73,14 @@ def parts(layout: Layout) -> dict[str, Service]:
     return {service.name: service for service in services.of_profile(layout)}
 
 
+def test_the_writer_has_the_jars_of_the_store_where_its_checkpoints_are_kept_there(layout):
+    told = " ".join(parts(layout(checkpoints="s3"))["bronze-writer"].command)
+
+    assert "/jars/checkpoints/*" in told
+    assert "AbortableStreamBasedCheckpointFileManager" in told
+    assert "checkpoint" not in " ".join(parts(layout())["bronze-writer"].command)
+
+
 def told_of(service: Service) -> str:
     """All by which an agent could reach a process."""
     return " ".join((*service.command, *service.environment.values()))

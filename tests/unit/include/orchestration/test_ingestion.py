@@ -8,7 +8,13 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from include.orchestration.ingestion import (
+    Backlog,
+    Commit,
+    CommitCheck,
     FeedCheck,
+    GivenUp,
+    LagCheck,
+    Reading,
     Restarts,
     Stillness,
     Trouble,
@@ -57,6 +63,88 @@ def test_things_are_still_each_for_itself():
     assert not still.is_too_long("y", 1)
 
 
+TRADES, TICKERS = "coinbase.raw.trades", "coinbase.raw.tickers"
+INTERVALS = {TRADES: timedelta(seconds=10), TICKERS: timedelta(minutes=1)}
+
+
+def lag_readings(*moments: tuple[float, dict[str, Backlog]]) -> list[Reading]:
+    """What the check says when it reads these backlogs at these seconds."""
+    clock, seen = Clock(), iter(backlogs for _, backlogs in moments)
+    check = LagCheck(seen.__next__, INTERVALS, LIMIT, clock)
+    readings = []
+    for seconds, _ in moments:
+        clock.now = seconds
+        readings.append(check.look())
+    return readings
+
+
+def test_records_that_wait_while_others_are_committed_are_no_trouble():
+    readings = lag_readings(
+        (0, {TRADES: Backlog(500, {0: 10, 1: 20})}),
+        (100, {TRADES: Backlog(9000, {0: 10, 1: 21})}),
+        (200, {TRADES: Backlog(90000, {0: 11, 1: 21})}),
+    )
+
+    assert [reading.troubles for reading in readings] == [(), (), ()]
+    assert readings[-1].facts == {"records_behind": {TRADES: 90000}}
+
+
+def test_records_that_wait_without_a_commit_are_the_writers_trouble_after_the_limit_and_its_interval():
+    stuck = {TRADES: Backlog(500, {0: 10}), TICKERS: Backlog(7, {0: 3})}
+
+    readings = lag_readings((0, stuck), (100, stuck), (101, stuck), (150, stuck), (151, stuck))
+
+    of_trades = Trouble("bronze-writer", f"500 records of {TRADES} wait and none is committed")
+    of_both = Trouble("bronze-writer", f"500 records of {TRADES}, 7 records of {TICKERS} wait and none is committed")
+    assert [reading.troubles for reading in readings] == [(), (), (of_trades,), (of_trades,), (of_both,)]
+
+
+def test_a_topic_in_which_nothing_waits_may_stand_still_for_ever_and_its_next_records_wait_from_then_on():
+    quiet, busy = {TRADES: Backlog(0, {0: 10})}, {TRADES: Backlog(1, {0: 10})}
+
+    readings = lag_readings((0, quiet), (1000, quiet), (1001, busy), (1101, busy), (1102, busy))
+
+    assert [bool(reading.troubles) for reading in readings] == [False, False, False, False, True]
+
+
+def commit_readings(*moments: tuple[float, Commit]) -> list[Reading]:
+    clock, seen = Clock(), iter(commit for _, commit in moments)
+    check = CommitCheck(seen.__next__, INTERVALS[TRADES], LIMIT, clock)
+    readings = []
+    for seconds, _ in moments:
+        clock.now = seconds
+        readings.append(check.look())
+    return readings
+
+
+def test_a_commit_that_stays_the_last_while_trades_wait_is_the_writers_trouble_after_the_limit_and_its_interval():
+    awaited = Commit(NOON, is_awaited=True)
+
+    readings = commit_readings((0, awaited), (100, awaited), (101, awaited))
+
+    reason = f"trades wait, and the last commit to bronze.trades is of {NOON}"
+    assert [reading.troubles for reading in readings] == [(), (), (Trouble("bronze-writer", reason),)]
+    assert readings[0].facts == {"last_commit": NOON.isoformat()}
+
+
+def test_an_old_commit_is_no_trouble_while_nothing_waits_or_another_one_came():
+    quiet, awaited = Commit(NOON, is_awaited=False), Commit(NOON, is_awaited=True)
+    newer = Commit(NOON + LIMIT, is_awaited=True)
+
+    readings = commit_readings((0, quiet), (1000, quiet), (1001, awaited), (1101, newer), (1201, newer))
+
+    assert [reading.troubles for reading in readings] == [()] * 5
+
+
+def test_a_table_without_a_commit_is_in_trouble_once_trades_have_waited_for_the_first():
+    none = Commit(None, is_awaited=True)
+
+    *_, last = commit_readings((0, none), (101, none))
+
+    reason = "trades wait, and the last commit to bronze.trades is of never"
+    assert last == Reading({"last_commit": None}, (Trouble("bronze-writer", reason),))
+
+
 def test_each_restart_makes_the_next_one_later_until_none_is_left():
     restarts = Restarts(pause=timedelta(seconds=30), limit=3)
     dues = []
@@ -76,8 +164,29 @@ def test_restarts_of_long_ago_do_not_count():
     assert not restarts.is_exhausted(NOON)
 
 
+def test_a_service_that_is_given_up_is_told_once_until_a_person_restarts_it():
+    told = GivenUp().plus("bronze-writer", NOON)
+
+    assert not GivenUp().is_known("bronze-writer", None)
+    assert told.is_known("bronze-writer", None)
+    assert told.is_known("bronze-writer", NOON - LIMIT)
+    assert not told.is_known("bronze-writer", NOON + LIMIT)
+    assert not told.is_known("producer-coinbase", None)
+
+
+def test_a_service_that_is_well_again_can_be_given_up_anew():
+    assert GivenUp().plus("bronze-writer", NOON).minus("bronze-writer") == GivenUp()
+
+
+def test_what_was_given_up_is_read_as_it_was_written():
+    told = GivenUp({"producer-coinbase": NOON, "bronze-writer": NOON + LIMIT})
+
+    assert GivenUp.of(told.as_json()) == told
+    assert GivenUp.of({}) == GivenUp()
+
+
 def test_what_is_wanted_is_read_as_it_was_written():
-    wanted = Wanted(frozenset({"producer-coinbase"}), {"bronze-writer": NOON})
+    wanted = Wanted(frozenset({"producer-coinbase"}), {"bronze-writer": NOON}, writer_cores=2)
 
     assert Wanted.of(wanted.as_json()) == wanted
     assert Wanted.of({}) == Wanted()
@@ -95,6 +204,23 @@ def test_a_drain_pauses_the_producers_and_leaves_the_writer_at_work():
     assert wished(Wanted(), "drain", ("bronze-writer", "producer-coinbase"), NOON).paused == {"producer-coinbase"}
 
 
+def test_a_drain_holds_until_a_producer_is_to_send_again():
+    services = ("bronze-writer", "producer-coinbase", "producer-bybit", "producer-coingecko")
+    drained = wished(Wanted(), "drain", services, NOON)
+
+    assert drained.is_drained
+    assert not wished(drained, "resume", ("producer-coinbase",), NOON).is_drained
+
+
+def test_a_scale_changes_the_writers_cores_alone_and_is_kept_by_every_other_action():
+    before = Wanted(frozenset({"bronze-writer"}), {"bronze-writer": NOON})
+    scaled = wished(before, "scale", ("bronze-writer",), NOON + LIMIT, writer_cores=3)
+
+    assert scaled == Wanted(before.paused, before.forgiven, writer_cores=3)
+    for action in ("pause", "resume", "drain", "restart"):
+        assert wished(scaled, action, ("bronze-writer",), NOON).writer_cores == 3
+
+
 def test_a_restart_forgives_the_service_alone():
     wanted = Wanted(forgiven={"bronze-writer": NOON - LIMIT, "producer-coinbase": NOON - LIMIT})
 
@@ -105,7 +231,7 @@ def test_a_restart_forgives_the_service_alone():
 
 
 def test_an_action_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match="there are pause, resume, drain, restart"):
+    with pytest.raises(ValueError, match="there are pause, resume, drain, restart, scale, fetch history"):
         wished(Wanted(), "reboot", (), NOON)
 
 

@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.orchestration.evidence import HourNotCoveredError, Progress, Standing, as_text, of_text, standing
+from include.orchestration.evidence import (
+    HourNotCoveredError,
+    Progress,
+    Standing,
+    as_text,
+    covered_from,
+    of_hour,
+    of_text,
+    standing,
+)
 from include.orchestration.hours import Hour
 
 pytestmark = pytest.mark.unit
@@ -77,6 +86,51 @@ def test_a_product_that_is_no_longer_asked_for_is_not_waited_for():
     progress = {BTC: through(at(10)), DOGE: through(at(7))}
 
     assert standing(progress, [BTC], HOUR, LIMIT) == Standing()
+
+
+PAST = f"{BTC}/past"
+
+
+def test_an_hour_from_before_a_producers_start_is_closed_by_history_that_was_fetched_later():
+    said = {
+        BTC: through(at(15), covered_from=at(10)),
+        DOGE: through(at(15), covered_from=at(10)),
+        PAST: through(at(10, 3)),
+        f"{DOGE}/past": through(at(10), covered_from=at(8)),
+    }
+
+    assert standing(of_hour(said, HOUR), [BTC, DOGE], HOUR, LIMIT) == Standing()
+
+
+def test_an_hour_goes_on_without_a_product_whose_history_was_not_fetched():
+    said = {
+        BTC: through(at(15), covered_from=at(10)),
+        DOGE: through(at(15), covered_from=at(10)),
+        PAST: through(at(10)),
+    }
+
+    assert standing(of_hour(said, HOUR), [BTC, DOGE], HOUR, LIMIT) == Standing(uncovered=(DOGE,))
+
+
+def test_an_hour_from_before_history_that_was_fetched_is_refused_with_where_that_begins():
+    said = {BTC: through(at(15), covered_from=at(12)), PAST: through(at(12), covered_from=at(10))}
+
+    with pytest.raises(HourNotCoveredError, match=r"followed from 2026-11-20T10:00Z on; fetch the history"):
+        standing(of_hour(said, HOUR), [BTC], HOUR, LIMIT)
+
+
+def test_an_hour_that_history_does_not_reach_the_end_of_is_the_producers():
+    said = {BTC: through(at(9, 30)), PAST: through(at(9, 59), covered_from=at(3))}
+
+    assert standing(of_hour(said, HOUR), [BTC], HOUR, LIMIT) == Standing(waiting=(BTC,))
+
+
+def test_a_product_is_covered_from_where_its_history_begins_if_that_reaches_its_producers_start():
+    live = through(at(15), covered_from=at(10))
+
+    assert covered_from({BTC: live}) == {BTC: at(10)}
+    assert covered_from({BTC: live, PAST: through(at(10))}) == {BTC: SIX}
+    assert covered_from({BTC: live, PAST: through(at(9))}) == {BTC: at(10)}
 
 
 def test_offsets_are_the_same_after_their_way_through_json():

@@ -332,6 +332,16 @@ def test_an_hour_is_not_closed_if_the_product_was_followed_with_a_break_in_it(ev
     assert only(evidence(*records), "is_closed") == {"is_closed": is_closed}
 
 
+def test_an_hour_from_before_a_product_was_followed_is_closed_by_history_that_was_fetched_later(evidence):
+    live = [progress(at(m, hour=12), 20 + m, covered_from=TEN) for m in (1, 2)]
+
+    assert only(evidence(*live, progress(at(3, hour=10), 12)), "is_closed", "after_time", "after_id") == {
+        "is_closed": True,
+        "after_time": "2026-11-20 10:03:00",
+        "after_id": 12,
+    }
+
+
 def test_a_product_that_is_followed_only_since_the_hour_was_over_is_no_part_of_it(evidence):
     assert evidence(progress(at(0, hour=11), covered_from=TEN)).isEmpty()
 

@@ -1,10 +1,13 @@
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 
+from include.settings import Settings
 from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.checkpoints import Checkpoint
 from spark_apps.bronze_writer.offsets import (
     EARLIEST,
     GroupOffsets,
@@ -23,17 +26,26 @@ pytestmark = pytest.mark.unit
 BATCH = 'v1\n{"batchWatermarkMs":0,"conf":{}}\n{"trades":{"0":%d,"1":7}}'
 
 
+def on_disk(state: Path) -> Checkpoint:
+    return Checkpoint.on_disk(Settings(state_dir=state), "trades")
+
+
 @pytest.fixture
-def checkpoint(tmp_path):
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / "trades"
+
+
+@pytest.fixture
+def checkpoint(folder, tmp_path):
     """Make a checkpoint as Spark lays it out: batches planned, batches finished."""
 
     def make(planned, finished):
-        for folder, batches in (("offsets", planned), ("commits", finished)):
-            (tmp_path / folder).mkdir()
+        for part, batches in (("offsets", planned), ("commits", finished)):
+            (folder / part).mkdir(parents=True)
             for batch in batches:
-                (tmp_path / folder / str(batch)).write_text(BATCH % (batch * 10))
-                (tmp_path / folder / f".{batch}.crc").touch()
-        return tmp_path
+                (folder / part / str(batch)).write_text(BATCH % (batch * 10))
+                (folder / part / f".{batch}.crc").touch()
+        return on_disk(tmp_path)
 
     return make
 
@@ -43,40 +55,58 @@ def test_a_batch_counts_once_it_is_finished_not_when_it_is_planned(checkpoint):
 
 
 def test_a_first_batch_that_was_cut_off_says_nothing_but_has_begun(checkpoint):
-    folder = checkpoint(planned=(0,), finished=())
+    cut_off = checkpoint(planned=(0,), finished=())
 
-    assert of_checkpoint(folder) is None
-    assert has_begun(folder)
+    assert of_checkpoint(cut_off) is None
+    assert has_begun(cut_off)
 
 
 def test_a_checkpoint_that_is_not_there_has_not_begun(tmp_path):
-    assert not has_begun(tmp_path / "lost")
+    assert not has_begun(on_disk(tmp_path / "lost"))
 
 
-def test_a_checkpoint_is_torn_without_its_query_or_the_plan_of_its_newest_batch(checkpoint):
-    folder = checkpoint(planned=(8, 9, 10), finished=(8, 9))
-    assert is_torn(folder)
+def test_a_checkpoint_is_torn_without_its_query_or_the_plan_of_its_newest_batch(checkpoint, folder):
+    torn = checkpoint(planned=(8, 9, 10), finished=(8, 9))
+    assert is_torn(torn)
 
     (folder / "metadata").touch()
-    assert not is_torn(folder)
+    assert not is_torn(torn)
 
     (folder / "offsets" / "9").unlink()
-    assert is_torn(folder)
+    assert is_torn(torn)
 
 
-def test_a_checkpoint_without_plans_is_torn_and_one_that_is_not_there_is_not(checkpoint, tmp_path):
-    folder = checkpoint(planned=(), finished=())
+def test_a_checkpoint_without_plans_is_torn_and_one_that_is_not_there_is_not(checkpoint, folder, tmp_path):
+    without = checkpoint(planned=(), finished=())
     (folder / "metadata").touch()
 
-    assert is_torn(folder)
-    assert not is_torn(tmp_path / "lost")
+    assert is_torn(without)
+    assert not is_torn(on_disk(tmp_path / "lost"))
 
 
-def test_a_first_batch_that_was_cut_off_leaves_a_whole_checkpoint(checkpoint):
-    folder = checkpoint(planned=(0,), finished=())
+def test_a_first_batch_that_was_cut_off_leaves_a_whole_checkpoint(checkpoint, folder):
+    cut_off = checkpoint(planned=(0,), finished=())
     (folder / "metadata").touch()
 
-    assert not is_torn(folder)
+    assert not is_torn(cut_off)
+
+
+def test_a_checkpoint_is_removed_with_all_that_is_in_it(checkpoint, folder):
+    torn = checkpoint(planned=(8,), finished=(8,))
+
+    torn.remove()
+
+    assert not folder.exists()
+    assert not torn.exists()
+
+
+def test_the_place_of_checkpoints_is_chosen_and_the_other_one_is_known_too(tmp_path):
+    keys = {"s3_access_key": "user", "s3_secret_key": "secret"}
+    disk, store = (tmp_path / "checkpoints" / "trades").as_uri(), "s3a://lake/checkpoints/trades"
+    for chosen, here, there in (("disk", disk, store), ("s3", store, disk)):
+        settings = Settings(state_dir=tmp_path, checkpoints=chosen, **keys)
+        assert Checkpoint.of(settings, "trades").location == here
+        assert Checkpoint.left_by(settings, "trades").location == there
 
 
 def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_unseen_one_begins():
@@ -114,6 +144,18 @@ class Broker:
             answer.set_result(request)
             self.was_told.set()
         return {request.group_id: answer}
+
+
+def test_of_no_partition_nothing_is_told_and_of_others_everything_still_is():
+    broker = Broker()
+    groups = GroupOffsets(lambda: broker)
+
+    groups.tell("bronze.dead_letters", {})
+    groups.tell("bronze.dead_letters", {"coinbase.dlq": {}})
+    groups.tell("bronze.trades", {"trades": {0: 42}})
+    groups.close()
+
+    assert broker.told == [{0: 42}]
 
 
 def test_what_one_client_cannot_tell_is_told_by_the_next():

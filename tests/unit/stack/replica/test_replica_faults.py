@@ -8,7 +8,7 @@ import pytest
 from stack.replica.faults import Faults
 from stack.replica.frames import match
 from stack.replica.plan import Plan
-from stack.replica.recordings import SECOND
+from stack.replica.recordings import SECOND, Trade
 from tests.unit.stack.replica.market import FIVE, trade
 
 pytestmark = pytest.mark.unit
@@ -64,6 +64,33 @@ def test_a_group_that_does_not_fill_is_not_held_for_ever():
     assert faults.overdue(FIVE + SECOND - 1) == []
     assert [one.trade_id for one in faults.overdue(FIVE + SECOND)] == [2, 1]
     assert recorded(faults) == [("reorder", "BTC-USD", (2, 1))]
+
+
+def test_a_late_trade_is_sent_when_it_is_as_old_as_asked_for():
+    faults = armed({"kind": "late", "seconds": 300})
+
+    assert sent(faults, 1, 2) == [2]
+    assert faults.overdue(FIVE + 300 * SECOND - 1) == []
+    assert [one.trade_id for one in faults.overdue(FIVE + 300 * SECOND)] == [1]
+    assert faults.overdue(FIVE + 301 * SECOND) == []
+    assert recorded(faults) == [("late", "BTC-USD", (1,))]
+
+
+def test_a_stale_trade_comes_once_more_before_the_next_one():
+    faults = armed({"kind": "stale", "seconds": 60, "times": 2})
+    asked = []
+
+    def earlier(product_id: str, at: int) -> Trade | None:
+        asked.append((product_id, at))
+        return trade(1) if len(asked) > 1 else None
+
+    before_the_tape = faults.on_trade(trade(2, after=60 * SECOND), FIVE, earlier=earlier)
+    there = faults.on_trade(trade(3, after=90 * SECOND), FIVE, earlier=earlier)
+
+    assert [one.trade_id for one in before_the_tape.trades] == [2]
+    assert [one.trade_id for one in there.trades] == [1, 3]
+    assert asked == [("BTC-USD", FIVE), ("BTC-USD", FIVE + 30 * SECOND)]
+    assert recorded(faults) == [("stale", "BTC-USD", (1,))]
 
 
 def test_half_a_frame_is_sent_before_the_trade_or_instead_of_it():
