@@ -46,7 +46,7 @@ ROUNDS = 5
 CHUNK_BYTES = 2**16
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 START = datetime(2026, 11, 20, 9, tzinfo=UTC)
-FRAMES = {"ours": 100_000, "plain loop": 100_000, "cryptofeed": 10_000, "floor": 100_000}
+FRAMES = {"ours": 300_000, "plain loop": 300_000, "cryptofeed": 10_000, "floor": 300_000}
 """How many each takes in a round; cryptofeed awaits each acknowledgement before it sends the next."""
 CRYPTOFEED_TOPICS = tuple(f"trades-COINBASE-{product}" for product in PRODUCTS)
 PEERS = CHECKOUT / "benchmarks" / "peers"
