@@ -47,18 +47,6 @@ def ingestion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingestion]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def checkpoints(ingestion: Ingestion, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where the writer keeps its checkpoints: `disk`, which is the default, or `s3`."""
-    if request.param == "disk":
-        yield "disk"
-        return
-    ingestion.keep_checkpoints(request.param)
-    yield request.param
-    ingestion.keep_checkpoints("disk")
-    ingestion.assert_nothing_is_lost()
-
-
 @pytest.fixture
 def chance(seed: int) -> Random:
     """What decides when and where a fault strikes."""

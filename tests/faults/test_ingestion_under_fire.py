@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -52,6 +52,18 @@ ON_EITHER = pytest.mark.parametrize("checkpoints", ["disk", "s3"], indirect=True
 ON_EITHER_WHERE_ALL_IS_TRIED = pytest.mark.parametrize(
     "checkpoints", ["disk", pytest.param("s3", marks=pytest.mark.thorough)], indirect=True, scope="module"
 )
+
+
+@pytest.fixture(scope="module", autouse=True, params=["disk"])
+def checkpoints(ingestion: Ingestion, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the writer keeps its checkpoints: on the `disk`, or for tests that say so on `s3`, which come last."""
+    if request.param == "disk":
+        yield "disk"
+        return
+    ingestion.keep_checkpoints(request.param)
+    yield request.param
+    ingestion.keep_checkpoints("disk")
+    ingestion.assert_nothing_is_lost()
 
 
 def commit_to(table: str) -> Callable[[Request], bool]:
