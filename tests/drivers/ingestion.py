@@ -322,7 +322,7 @@ class Ingestion:
 
     def snapshots(self, table: str) -> list[int]:
         """Return the ids of a table's snapshots."""
-        return [snapshot.snapshot_id for snapshot in self.lake.catalog().load_table(table).snapshots()]
+        return [snapshot.snapshot_id for snapshot in self.lake.snapshots(table)]
 
     def written(self, table: str) -> dict[int, int]:
         """Return how far a table is told to be in the raw topic, by partition."""
@@ -367,7 +367,7 @@ class Ingestion:
 
     def _batches(self, table: str) -> Iterator[tuple[str, str]]:
         """Give query and number of the batch of each snapshot that a stream made."""
-        for snapshot in self.lake.catalog().load_table(table).snapshots():
+        for snapshot in self.lake.snapshots(table):
             summary = snapshot.summary
             if summary and (batch := summary.additional_properties.get("spark.sql.streaming.epochId")):
                 yield summary.additional_properties["spark.sql.streaming.queryId"], batch

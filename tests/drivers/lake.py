@@ -10,6 +10,8 @@ import httpx
 import polars as pl
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.table import StaticTable
+from pyiceberg.table.snapshots import Snapshot
 
 from include.settings import Settings
 
@@ -55,6 +57,12 @@ class Lake:
         """
         scan = self.catalog(ref).load_table(table).scan(where or AlwaysTrue(), selected_fields=tuple(columns))
         return pl.from_arrow(scan.to_arrow())  # type: ignore[return-value]
+
+    def snapshots(self, table: str) -> list[Snapshot]:
+        """Return a table's snapshots, oldest first: of these Nessie's REST API shows the current one alone."""
+        there = self.catalog().load_table(table)
+        whole = StaticTable.from_metadata(there.metadata_location, there.io.properties)
+        return sorted(whole.snapshots(), key=lambda snapshot: snapshot.sequence_number or 0)
 
     def references(self) -> dict[str, str]:
         """Return the hash of every branch and tag."""

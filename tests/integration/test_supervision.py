@@ -170,20 +170,13 @@ def cores_of(stack: RunningStack) -> int:
 
 def files_of_batches(lake: Lake) -> list[int]:
     """Return how many files each batch of trades wrote, oldest first."""
-    snapshots = lake.catalog().load_table("bronze.trades").snapshots()
+    snapshots = lake.snapshots("bronze.trades")
     facts = [snapshot.summary.additional_properties for snapshot in snapshots if snapshot.summary]
     return [int(fact.get("added-data-files", 0)) for fact in facts if "spark.sql.streaming.epochId" in fact]
 
 
-def repeat_trades(kafka: Kafka) -> None:
-    """Send a trade again in each of two partitions, as a feed may: nothing need be traded just now."""
-    for product in (PRODUCT, "ETH-USD"):
-        matches = [frame for frame in kafka.newest(RAW, product) if b'"match"' in frame]
-        kafka.produce(RAW, product, matches[-1:])
-
-
 def test_a_writer_that_is_scaled_has_its_cores_after_a_kill_too_and_goes_on_where_it_was(
-    airflow: Airflow, stack: RunningStack, lake: Lake, kafka: Kafka, tape: Tape
+    airflow: Airflow, stack: RunningStack, lake: Lake, tape: Tape
 ):
     exchange = Exchange(stack)
     since = exchange.now()
@@ -200,7 +193,6 @@ def test_a_writer_that_is_scaled_has_its_cores_after_a_kill_too_and_goes_on_wher
     try:
         eventually(lambda: has(2), within=120, what="a writer with two cores")
         before = len(files_of_batches(lake))
-        repeat_trades(kafka)
         eventually(lambda: 2 in files_of_batches(lake)[before:], within=120, what="a batch of two files", every=3)
         killed = stack.process(WRITER)
         for process in (*killed.children(recursive=True), killed):

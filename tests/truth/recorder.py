@@ -28,7 +28,7 @@ def edge_trades(first_hour: datetime) -> list[Trade]:
 
     The first moment of an hour and the last microsecond of one, a shared moment whose ids say which came first, a
     vwap that ends on a half, a hole that lies across two hours, and hardly a minute with a trade. Before the first id
-    there is room for those of the first hour once more.
+    there is room for those of the last hour once more.
     """
     facts = (
         (9, timedelta(0), "84.00", "1", "buy"),
@@ -51,13 +51,18 @@ def edge_trades(first_hour: datetime) -> list[Trade]:
 
 
 def with_an_hour_before(recording: Mapping[str, Sequence[Trade]]) -> dict[str, list[Trade]]:
-    """Return trades with those of their first hour once more, an hour earlier: what a lake may fetch of its past."""
+    """Return trades with those of their last hour once more, before the first: what a lake may fetch of its past.
+
+    It is also what the tape goes on with at its end, and so what is traded while tests run: an hour without long holes.
+    """
     first_hour = hour_of(min(trades[0].time for trades in recording.values()))
+    last_hour = hour_of(max(trades[-1].time for trades in recording.values()))
+    earlier = last_hour + HOUR - first_hour
     longer = {}
     for product, trades in recording.items():
-        once = [trade for trade in trades if hour_of(trade.time) == first_hour]
-        span = once[-1].trade_id - once[0].trade_id + 1
-        before = [replace(trade, trade_id=trade.trade_id - span, time=trade.time - HOUR) for trade in once]
+        once = [trade for trade in trades if hour_of(trade.time) == last_hour]
+        below = once[-1].trade_id + 1 - trades[0].trade_id
+        before = [replace(trade, trade_id=trade.trade_id - below, time=trade.time - earlier) for trade in once]
         longer[product] = [*before, *trades]
     return longer
 
