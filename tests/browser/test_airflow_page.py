@@ -33,6 +33,7 @@ def test_a_backfill_of_one_hour_from_the_page_ends_green(page: Page, demo: Demo,
     hour = demo.hours[2]
     known = {run["dag_run_id"] for run in airflow.runs(hour)}
     console = demo.stack.settings.airflow.url
+    airflow.wait_for_backfills()
 
     page.goto(f"{console}/dags/{DAG}")
     page.get_by_test_id("trigger-dag-button").click()

@@ -72,6 +72,15 @@ class Airflow:
 
         return eventually(look, within=within, what=f"the end of {dag} {run_id}", every=2)
 
+    def wait_for_backfills(self, dag: str = DAG) -> None:
+        """Wait until a further backfill may begin: Airflow has one at a time, and is slow to see that it is over."""
+
+        def are_over() -> bool:
+            begun = self.call("GET", "/backfills", params={"dag_id": dag})["backfills"]
+            return all(backfill["completed_at"] for backfill in begun)
+
+        eventually(are_over, within=300, what=f"the end of the backfills of {dag}", every=2)
+
     def keep_variable(self, name: str, value: Any) -> None:
         """Make a variable hold a value, written as JSON."""
         known = {variable["key"] for variable in self.call("GET", "/variables", params={"limit": 100})["variables"]}

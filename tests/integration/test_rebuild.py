@@ -40,6 +40,7 @@ def snapshot(lake: Lake, demo: Demo) -> dict[str, Any]:
 def test_hours_rebuilt_side_by_side_take_turns_and_change_no_row(demo: Demo, airflow: Airflow, lake: Lake):
     before, hash_before = snapshot(lake, demo), lake.references()["main"]
     known = {run["dag_run_id"] for run in airflow.runs()}
+    airflow.wait_for_backfills()
 
     backfill(demo, demo.hours[0])
     triggered = airflow.trigger(demo.hours[1])

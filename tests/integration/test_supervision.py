@@ -231,6 +231,7 @@ def test_an_hour_from_before_the_lake_is_fetched_and_built_although_the_fetch_wa
     told = airflow.call("GET", f"{task}/xcomEntries/return_value", params={"deserialize": True})["value"]
     assert (told["first_hour"], told["last_hour"]) == (key, key)
 
+    airflow.wait_for_backfills()
     _, _, _, *command = shlex.split(told["backfill"])
     created = demo.stack.command(*command, timeout=180)
     assert created.returncode == 0, created.stdout
