@@ -296,7 +296,8 @@ def wait_for_rows(settings: Settings, who: Participant) -> None:
 
 def opened(settings: Settings, who: Participant) -> Table:
     """Open a participant's table."""
-    return Lake(settings).catalog().load_table(who.table)
+    with Lake(settings).catalog() as catalog:
+        return catalog.load_table(who.table)
 
 
 def new_rows(settings: Settings, who: Participant) -> tuple[pl.DataFrame, int]:

@@ -18,8 +18,9 @@ Completeness = dict[tuple[datetime, str], Counter[str]]
 
 def newest_candles(settings: Settings, minutes: int = NEWEST_MINUTES) -> list[Mapping[str, object]]:
     """Return the candles of the newest published minutes, newest first."""
-    catalog = open_catalog(settings, settings.branch)
-    candles = rows(catalog, OHLCV_1M, "true").sort_by([("window_start", "descending"), ("product_id", "ascending")])
+    with open_catalog(settings, settings.branch) as catalog:
+        candles = rows(catalog, OHLCV_1M, "true")
+    candles = candles.sort_by([("window_start", "descending"), ("product_id", "ascending")])
     if not candles.num_rows:
         return []
     newest: datetime = candles["window_start"][0].as_py()
@@ -30,9 +31,9 @@ def newest_candles(settings: Settings, minutes: int = NEWEST_MINUTES) -> list[Ma
 
 def completeness(settings: Settings, first: datetime, end: datetime) -> Completeness:
     """Count the candles of each hour and product by their status, from the first hour to the end."""
-    catalog = open_catalog(settings, settings.branch)
     within = f"window_start >= '{first.isoformat()}' and window_start < '{end.isoformat()}'"
-    candles = rows(catalog, OHLCV_1M, within, ("window_start", "product_id", "status"))
+    with open_catalog(settings, settings.branch) as catalog:
+        candles = rows(catalog, OHLCV_1M, within, ("window_start", "product_id", "status"))
     found: Completeness = defaultdict(Counter)
     for row in candles.to_pylist():
         hour = row["window_start"].astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -26,29 +26,29 @@ Frames = dict[str, pa.Table]
 
 def bronze_frames(settings: Settings, branch: str, hour: Hour) -> Frames:
     """Read the hour's trades as received, and every offset between the first and the last of them."""
-    catalog = open_catalog(settings, branch)
-    trades = rows_of_hour(catalog, bronze.TRADES, hour)
-    return {frame_name(bronze.TRADES): trades, OFFSETS: _offsets(catalog, trades, hour)}
+    with open_catalog(settings, branch) as catalog:
+        trades = rows_of_hour(catalog, bronze.TRADES, hour)
+        return {frame_name(bronze.TRADES): trades, OFFSETS: _offsets(catalog, trades, hour)}
 
 
 def silver_frames(settings: Settings, branch: str, hour: Hour) -> Frames:
     """Read Silver's hour, and the Bronze rows it was made from."""
-    catalog = open_catalog(settings, branch)
     keys = ("venue", "market", "product_id", "trade_id", *bronze.OFFSET)
-    return {
-        frame_name(bronze.TRADES): rows_of_hour(catalog, bronze.TRADES, hour, keys),
-        **{frame_name(table): rows_of_hour(catalog, table, hour) for table in silver.TABLES},
-    }
+    with open_catalog(settings, branch) as catalog:
+        return {
+            frame_name(bronze.TRADES): rows_of_hour(catalog, bronze.TRADES, hour, keys),
+            **{frame_name(table): rows_of_hour(catalog, table, hour) for table in silver.TABLES},
+        }
 
 
 def gold_frames(settings: Settings, branch: str, hour: Hour) -> Frames:
     """Read Gold's hour, the Silver it was made from, and the day's hours that the daily table adds up."""
-    catalog = open_catalog(settings, branch)
     read = (*gold.TABLES, silver.TRADES, silver.TRADE_GAPS, silver.PRODUCT_HOURS)
-    return {
-        **{frame_name(table): rows_of_hour(catalog, table, hour) for table in read},
-        HOURS_OF_DAY: _day(catalog, gold.OHLCV_1H, hour),
-    }
+    with open_catalog(settings, branch) as catalog:
+        return {
+            **{frame_name(table): rows_of_hour(catalog, table, hour) for table in read},
+            HOURS_OF_DAY: _day(catalog, gold.OHLCV_1H, hour),
+        }
 
 
 READERS: dict[Layer, Callable[[Settings, str, Hour], Frames]] = {

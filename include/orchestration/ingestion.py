@@ -384,7 +384,8 @@ def newest_commit(settings: Settings, admin: AdminClient) -> Commit:
 
     name = bronze.TRADES.full_name
     is_awaited = any(_backlog(admin, topic, name).waiting for topic in topics_of(name))
-    newest = open_catalog(settings, settings.branch).load_table(name).current_snapshot()
+    with open_catalog(settings, settings.branch) as catalog:
+        newest = catalog.load_table(name).current_snapshot()
     return Commit(datetime.fromtimestamp(newest.timestamp_ms / 1000, UTC) if newest else None, is_awaited)
 
 

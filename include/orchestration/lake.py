@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_catalog(settings: Settings, ref: str) -> Catalog:
-    """Open the lake as it stands on a branch, a tag or `branch@hash`. For reading only.
+    """Open the lake as it stands on a branch, a tag or `branch@hash`, for reading; close it, best by a `with`.
 
     Raises:
         ValueError: If the stack has not made its secrets yet.

@@ -37,8 +37,9 @@ def list_letters() -> list[str]:
     counts = listing(letters, dead_letters.replayed(settings.kafka.address))
     for line in counts or ["no such letter"]:
         log.info(line)
-    for letter, said in contents(_catalog(settings), letters[:SAMPLES]):
-        log.info("%s %s %s: %.500s", letter.place, letter.received_at, letter.reason, said)
+    with _catalog(settings) as catalog:
+        for letter, said in contents(catalog, letters[:SAMPLES]):
+            log.info("%s %s %s: %.500s", letter.place, letter.received_at, letter.reason, said)
     return [f"{len(letters)} letters", *counts]
 
 
@@ -49,10 +50,11 @@ def inspect_letters() -> int:
     if get_current_context()["params"]["action"] != "inspect":
         return 0
     letters = _chosen(settings)
-    for letter, said in contents(_catalog(settings), letters[:INSPECTED]):
-        log.info(
-            "%s, received %s, from %s\n%s\n%s", letter.place, letter.received_at, letter.venue, letter.reason, said
-        )
+    with _catalog(settings) as catalog:
+        for letter, said in contents(catalog, letters[:INSPECTED]):
+            log.info(
+                "%s, received %s, from %s\n%s\n%s", letter.place, letter.received_at, letter.venue, letter.reason, said
+            )
     if len(letters) > INSPECTED:
         log.warning("%d older ones are not shown: choose fewer", len(letters) - INSPECTED)
     return min(len(letters), INSPECTED)
@@ -76,7 +78,10 @@ def replay_letters() -> dict[str, Any]:
 @task
 def name_hours(outcome: dict[str, Any]) -> list[str]:
     """Name the hours that were published without the trades that are replayed now: they are to be rebuilt."""
-    hours = dead_letters.published(_catalog(Settings.load()), outcome["hours"]) if outcome else []
+    if not outcome:
+        return []
+    with _catalog(Settings.load()) as catalog:
+        hours = dead_letters.published(catalog, outcome["hours"])
     if hours:
         log.warning("published without these trades, and to be rebuilt: %s", ", ".join(hours))
     return hours
@@ -119,4 +124,5 @@ def _chosen(settings: Settings) -> list[Found]:
         choice = Choice.of(get_current_context()["params"])
     except ValueError as error:
         raise AirflowFailException(str(error)) from error
-    return find(_catalog(settings), choice)
+    with _catalog(settings) as catalog:
+        return find(catalog, choice)

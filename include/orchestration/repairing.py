@@ -52,7 +52,8 @@ class RepairGaps(BaseOperator):
             AirflowException: If the fetching failed.
         """
         settings, hour = Settings.load(), Hour.of_key(context["dag_run"].partition_key)
-        holes = find_holes(open_catalog(settings, settings.branch), hour)
+        with open_catalog(settings, settings.branch) as catalog:
+            holes = find_holes(catalog, hour)
         if not holes:
             self.log.info("no id is missing that is not accounted for")
             return []

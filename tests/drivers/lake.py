@@ -23,7 +23,7 @@ class Lake:
     settings: Settings
 
     def catalog(self, ref: str = "main") -> Catalog:
-        """Open the catalog at a branch, a tag or `branch@hash`."""
+        """Open the catalog at a branch, a tag or `branch@hash`, for a `with` that closes it."""
         access, secret = self.settings.s3_access_key, self.settings.s3_secret_key
         assert access is not None, "the stack has made no keys for the S3 store"
         assert secret is not None, "the stack has made no keys for the S3 store"
@@ -55,12 +55,14 @@ class Lake:
             where: Which rows; None for all.
             columns: Which columns; `*` for all.
         """
-        scan = self.catalog(ref).load_table(table).scan(where or AlwaysTrue(), selected_fields=tuple(columns))
-        return pl.from_arrow(scan.to_arrow())  # type: ignore[return-value]
+        with self.catalog(ref) as catalog:
+            scan = catalog.load_table(table).scan(where or AlwaysTrue(), selected_fields=tuple(columns))
+            return pl.from_arrow(scan.to_arrow())  # type: ignore[return-value]
 
     def snapshots(self, table: str) -> list[Snapshot]:
         """Return a table's snapshots, oldest first: of these Nessie's REST API shows the current one alone."""
-        there = self.catalog().load_table(table)
+        with self.catalog() as catalog:
+            there = catalog.load_table(table)
         whole = StaticTable.from_metadata(there.metadata_location, there.io.properties)
         return sorted(whole.snapshots(), key=lambda snapshot: snapshot.sequence_number or 0)
 
@@ -72,8 +74,8 @@ class Lake:
 
     def contents(self, tables: Iterable[str], ref: str = "main") -> Mapping[str, Any]:
         """Return where each table's metadata stands on a branch: it changes with every commit to the table."""
-        catalog = self.catalog(ref)
-        return {table: catalog.load_table(table).metadata_location for table in tables}
+        with self.catalog(ref) as catalog:
+            return {table: catalog.load_table(table).metadata_location for table in tables}
 
 
 def frame_like(rows: Iterable[Mapping[str, Any]], example: pl.DataFrame) -> pl.DataFrame:

@@ -158,9 +158,10 @@ class Proxy:
                 if await self._pass_on(head, client, to_client, to_server, relay):
                     return
         finally:
+            # Before anything is awaited: whoever stops the relay may cancel this too.
+            _abort(to_server)
             back.cancel()
             await asyncio.gather(back, return_exceptions=True)
-            _abort(to_server)
 
     async def _pass_on(
         self,
