@@ -279,6 +279,7 @@ def wait_for_rows(settings: Settings, who: Participant) -> None:
 
     Raises:
         TimeoutError: If it does not come to that.
+        RuntimeError: If its process has ended.
     """
     deadline = time.monotonic() + PATIENCE.total_seconds()
     rows = 0
@@ -290,6 +291,8 @@ def wait_for_rows(settings: Settings, who: Participant) -> None:
         rows = int((snapshot and snapshot.summary and snapshot.summary["total-records"]) or 0)
         if rows >= who.sent:
             return
+        if who.process.status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError(f"{who.name} has ended")
         time.sleep(0.5)
     raise TimeoutError(f"{who.name}: {rows} of {who.sent} trades are visible")
 

@@ -225,9 +225,10 @@ async def _serve() -> None:
 class _ToTopic(Delivery):
     """Our delivery, into the topic of the benchmark."""
 
-    def consignment(self, like: Record) -> Consignment:
+    def offer(self, what: Record | Consignment) -> bool:
+        like = what.like if isinstance(what, Consignment) else what
         like.topic = TOPIC
-        return super().consignment(like)
+        return super().offer(what)
 
 
 async def _ours(url: str, kafka: str, frames: int) -> None:

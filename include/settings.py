@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     coinbase_live_ws: str = "wss://ws-feed.exchange.coinbase.com"
     coinbase_live_rest: str = "https://api.exchange.coinbase.com"
     kafka_patience: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(seconds=1))
-    """How long Kafka may take to acknowledge a record of a producer until that is logged and the record sent again."""
+    """How long Kafka may take to acknowledge a record of a producer until that is logged; the record waits on."""
 
     follow_bybit: bool = False
     """Whether Bybit is followed too."""

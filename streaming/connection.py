@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from streaming.backoff import Backoff, retry_after
-from streaming.delivery import Delivery
+from streaming.delivery import Consignment, Delivery
 from streaming.metrics import Metrics
 from streaming.records import Record
 from streaming.websocket import BatchConnection
@@ -81,11 +81,11 @@ class Watch(Protocol):
         """Do not count the time in which we ourselves do not read."""
 
 
-async def wait_for_room(record: Record, delivery: Delivery, watch: Watch) -> None:
-    """Send a record for which Kafka's queue has no room; nothing is read from the venue until it has."""
+async def wait_for_room(what: Record | Consignment, delivery: Delivery, watch: Watch) -> None:
+    """Send what Kafka's queue has no room for; nothing is read from the venue until it has."""
     log.warning("the queue to Kafka is full: the feed waits", extra={"records": delivery.outstanding})
     with watch.suspended():
-        await delivery.send(record)
+        await delivery.send(what)
 
 
 def pause_after(lost: Exception, pauses: Backoff, now: float) -> float:

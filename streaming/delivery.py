@@ -9,7 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.01
 """How often delivery reports are asked for: librdkafka has no file descriptor that Python could wait on."""
-SAMPLE = 64
-"""The latency of one record in so many is measured."""
 FAILURES_SECONDS = 1.0
 """How often records that are sent again are logged; each time all since the last."""
 QUIET_SECONDS = 30.0
@@ -41,6 +40,8 @@ REFUSED = frozenset(
     }
 )
 """Errors of a record that would be the same at every further try."""
+LARGEST_VALUE_BYTES = MAX_RECORD_BYTES - 65_536
+"""What key, headers and the protocol leave of it."""
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
@@ -73,66 +74,44 @@ class Receipts:
 
 
 class Consignment:
-    """Records of one topic, key, headers and debtor that come together, or one alone.
+    """Records of one topic, key, headers and debtor that come together; one report speaks for all, that of the last.
 
-    They share one delivery callback, which knows the record again by the value that librdkafka gives back with it. An
-    object and a callback for each would take a microsecond more, of six from the wire to the acknowledgement.
+    They go to one partition, in this order. The producer is idempotent and gapless and lets no record expire, so the
+    broker has none of them without those before it. A report for each would cost a microsecond, a quarter of all that
+    lies between the wire and the acknowledgement.
+
+    Args:
+        like: What they have in common; its `acknowledged` is called once for each.
+        values: Theirs, in order; those that come later are added to it until it is sent.
     """
 
-    __slots__ = ("_acknowledged", "_delivery", "_headers", "_key", "_like", "_produce", "_sent_at", "_topic")
+    __slots__ = ("like", "sent", "sent_at", "values")
 
-    def __init__(self, delivery: Delivery, producer: Producer, like: Record) -> None:
-        self._delivery = delivery
-        self._like = like
-        self._topic, self._key = like.topic, like.key
-        self._headers: Any = like.headers  # the stub wants a list of wider tuples
-        self._acknowledged = like.acknowledged
-        self._produce = producer.produce
-        self._sent_at = time.monotonic()
+    def __init__(self, like: Record, values: Iterable[bytes] = ()) -> None:
+        self.like = like
+        self.values = [*values]
+        self.sent = 0
+        """How many the producer has."""
+        self.sent_at = math.inf
+        """When it got the first, on the monotonic clock."""
 
-    def record(self, value: bytes) -> Record:
-        """Return one of its records whole."""
-        return msgspec.structs.replace(self._like, value=value)
-
-    def offer(self, value: bytes) -> bool:
-        """Hand a record to the producer; return False if its queue is full."""
-        if self._delivery.has_given_up:
-            self._delivery.undelivered.append(self.record(value))
-            return True
-        try:
-            # By place, a third of a microsecond faster than by name: -1 is any partition, 0 the present time.
-            self._produce(self._topic, value, self._key, -1, self.reported, None, 0, self._headers)
-        except BufferError:
-            return False
-        except KafkaException as error:
-            self._delivery.failed(self.record(value), error.args[0])
-        return True
-
-    def reported(self, error: KafkaError | None, message: Message) -> None:
-        """Take note of what became of one record."""
-        delivery = self._delivery
-        if error is not None:
-            delivery.failed(self.record(message.value() or b""), error)
-            return
-        delivery.delivered += 1
-        if not delivery.delivered % SAMPLE:
-            delivery.metrics.delivery_seconds.observe(time.monotonic() - self._sent_at)
-        if self._acknowledged is not None:
-            self._acknowledged()
+    def records(self) -> list[Record]:
+        """Return its records, each whole."""
+        return [msgspec.structs.replace(self.like, value=value) for value in self.values]
 
 
 class Delivery:
     """An idempotent producer (acks=all) within asyncio. All callbacks run in the event loop's thread.
 
-    A record that Kafka does not take in time is sent again, for ever. When the queue is full, `send` waits: its caller
-    then reads no more from the venue, and the venue's own patience is the limit. Nothing is ever dropped.
+    A record waits until Kafka takes it, for ever. When the queue is full, `send` waits: its caller then reads no more
+    from the venue, and the venue's own patience is the limit. Nothing is ever dropped.
 
     Args:
         bootstrap: `host:port` of the broker.
         client_id: How the broker's log names us.
         metrics: Where latency, queue and failures are counted.
         refused: Called with a record that Kafka will never take, and why.
-        patience: When Kafka has not acknowledged a record for so long, it is logged and sent again.
+        patience: When Kafka has not acknowledged a record for so long, that is logged.
         queue_records: How many records may wait; beyond, `send` waits.
     """
 
@@ -151,11 +130,16 @@ class Delivery:
         self.has_given_up = False
         self.delivered = 0
         self._bootstrap = bootstrap
-        self.metrics = metrics
+        self._metrics = metrics
         self._refused = refused
+        self._patience_seconds = patience.total_seconds()
         self._broken: KafkaError | None = None
         self._room = asyncio.Event()
         self._again: deque[Record] = deque()
+        self._open: dict[Consignment, None] = {}
+        """Those that the producer has, in whole or in part, and that no report has spoken for; the oldest first."""
+        self._oldest_sent_at = math.inf
+        self._late_told_at = -math.inf
         self._failures: dict[str, int] = {}
         self._failures_told_at = -math.inf
         self._told_at: dict[int, float] = {}
@@ -164,11 +148,13 @@ class Delivery:
                 "bootstrap.servers": bootstrap,
                 "client.id": client_id,
                 "enable.idempotence": True,
+                "enable.gapless.guarantee": True,
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 10,
                 "message.max.bytes": MAX_RECORD_BYTES,
-                "delivery.timeout.ms": int(patience / timedelta(milliseconds=1)),
+                # What expires alone would be missing between others, and nobody would be told of it.
+                "delivery.timeout.ms": 0,
                 "queue.buffering.max.messages": queue_records,
                 "queue.buffering.max.kbytes": 131_072,
                 "reconnect.backoff.max.ms": 2_000,
@@ -176,12 +162,19 @@ class Delivery:
                 "log_level": 2,  # what it would say of a broker that is away, it also says to error_cb
             }
         )
-        metrics.watch_delivery(delivered=lambda: self.delivered, queued=lambda: self.outstanding)
+        metrics.watch_delivery(
+            delivered=lambda: self.delivered, queued=lambda: self.outstanding, waiting=lambda: self.waiting_seconds
+        )
 
     @property
     def outstanding(self) -> int:
         """How many records are not yet acknowledged."""
         return len(self._producer) + len(self._again)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """How long the oldest record that is not acknowledged has waited, as `run` saw it last. For any thread."""
+        return max(0.0, time.monotonic() - self._oldest_sent_at)
 
     async def check(self, topics: Iterable[str], seconds: float = 60) -> None:
         """Wait for the broker and see that the topics are there.
@@ -207,17 +200,39 @@ class Delivery:
                 f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: create them with `python -m stack init`"
             )
 
-    def offer(self, record: Record) -> bool:
-        """Hand a record to the producer; return False if its queue is full."""
-        return self.consignment(record).offer(record.value)
+    def offer(self, what: Record | Consignment) -> bool:
+        """Hand over a record, or of a consignment as many as there is room for; return whether that was all of it."""
+        consignment = what if isinstance(what, Consignment) else Consignment(what, [what.value])
+        if self.has_given_up:
+            self._give_back(consignment)
+            return True
+        if consignment.sent_at == math.inf:
+            consignment.sent_at = time.monotonic()
+            self._take_out_oversized(consignment)
+        like, values, produce = consignment.like, consignment.values, self._producer.produce
+        topic, key, headers = like.topic, like.key, cast("list[Any]", like.headers)
+        at = last = len(values) - 1
+        if last < 0:
+            return True
+        self._open[consignment] = None
+        try:
+            # By place, a third of a microsecond faster than by name: -1 is any partition, 0 the present time.
+            for at in range(consignment.sent, last):
+                produce(topic, values[at], key, -1, None, None, 0, headers)
+            at = last
+            produce(topic, values[at], key, -1, partial(self._reported, consignment), None, 0, headers)
+        except BufferError:
+            consignment.sent = at
+            if not at:
+                del self._open[consignment]
+            return False
+        except KafkaException as error:
+            self._reported(consignment, error.args[0], None)
+        return True
 
-    def consignment(self, like: Record) -> Consignment:
-        """Begin a consignment of records that differ from this one in their value alone."""
-        return Consignment(self, self._producer, like)
-
-    async def send(self, record: Record) -> None:
-        """Hand a record to the producer; wait while its queue is full."""
-        while not self.offer(record):
+    async def send(self, what: Record | Consignment) -> None:
+        """Hand a record or a consignment to the producer; wait while its queue is full."""
+        while not self.offer(what):
             self._room.clear()
             await self._room.wait()
 
@@ -234,8 +249,9 @@ class Delivery:
                 raise DeliveryBrokenError(f"Kafka's producer is broken for good: {self._broken.str()}")
             if self._failures and time.monotonic() > self._failures_told_at + FAILURES_SECONDS:
                 self._failures_told_at = time.monotonic()
-                log.error("Kafka did not acknowledge in time; sending again", extra={"records": self._failures})
+                log.error("Kafka did not take records; sending them again", extra={"records": self._failures})
                 self._failures = {}
+            self._tell_of_late()
             while self._again and self.offer(self._again[0]):
                 self._again.popleft()
             await asyncio.sleep(POLL_SECONDS)
@@ -253,22 +269,62 @@ class Delivery:
         self._room.set()
         self._producer.purge()
         self._producer.flush(1)
+        # The report of a consignment may have come to nobody, or its last record not have had room yet.
+        for consignment in [*self._open]:
+            self._give_back(consignment)
         self.undelivered.extend(self._again)
         self._again.clear()
 
-    def failed(self, record: Record, error: KafkaError) -> None:
-        """Send a record again, or hand it over, as the error has it."""
+    def _take_out_oversized(self, consignment: Consignment) -> None:
+        """Refuse what the producer would refuse at once: it must not take along the report of those before it."""
+        if max(map(len, consignment.values)) > LARGEST_VALUE_BYTES:
+            error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+            for record in consignment.records():
+                if len(record.value) > LARGEST_VALUE_BYTES:
+                    self._refused(record, error.str())
+            consignment.values = [value for value in consignment.values if len(value) <= LARGEST_VALUE_BYTES]
+
+    def _reported(self, consignment: Consignment, error: KafkaError | None, _last: Message | None) -> None:
+        """Take note of what became of a consignment."""
+        if self._open.pop(consignment, self) is self:
+            return  # it has been given back
+        if error is not None:
+            self._failed(consignment, error)
+            return
+        self.delivered += len(consignment.values)
+        self._metrics.delivery_seconds.observe(time.monotonic() - consignment.sent_at)
+        if (acknowledged := consignment.like.acknowledged) is not None:
+            for _ in consignment.values:
+                acknowledged()
+
+    def _failed(self, consignment: Consignment, error: KafkaError) -> None:
+        """Send its records again, each by itself, or hand them over, as the error has it."""
         if self.has_given_up or error.code() in PURGED:
-            self.undelivered.append(record)
-        elif error.code() in REFUSED:
-            self._refused(record, error.str())
-        else:
-            if error.fatal():
-                self._broken = error
-            if not record.is_superseded_if_lost:
-                self._again.append(record)
-                self.metrics.redelivered.inc()
-            self._failures[error.str()] = self._failures.get(error.str(), 0) + 1
+            self._give_back(consignment)
+            return
+        if error.fatal():
+            self._broken = error
+        elif error.code() in REFUSED and len(consignment.values) == 1:
+            self._refused(consignment.records()[0], error.str())
+            return
+        if not consignment.like.is_superseded_if_lost:
+            self._again.extend(consignment.records())
+            self._metrics.redelivered.inc(len(consignment.values))
+        self._failures[error.str()] = self._failures.get(error.str(), 0) + len(consignment.values)
+
+    def _give_back(self, consignment: Consignment) -> None:
+        self._open.pop(consignment, None)
+        self.undelivered.extend(consignment.records())
+        consignment.values = []  # whoever waits for room offers it again
+
+    def _tell_of_late(self) -> None:
+        oldest = next(iter(self._open), None)
+        self._oldest_sent_at = math.inf if oldest is None else oldest.sent_at
+        seconds = self.waiting_seconds
+        if seconds > self._patience_seconds and time.monotonic() > self._late_told_at + QUIET_SECONDS:
+            self._late_told_at = time.monotonic()
+            facts = {"records": self.outstanding, "seconds": round(seconds, 1)}
+            log.error("Kafka does not acknowledge in time; all that was sent waits for it", extra=facts)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():

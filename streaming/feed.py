@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from include.contracts.topics import Topic
 from streaming.backoff import Backoff
 from streaming.connection import LOST, Watch, Work, connected, pause_after, wait_for_room
-from streaming.delivery import Delivery
+from streaming.delivery import Consignment, Delivery
 from streaming.drift import Drift
 from streaming.events import Event, Kind
 from streaming.failures import RefusalError
@@ -87,9 +87,9 @@ class VenueFeed(ABC, Generic[P]):
                     while True:
                         frames, received_at = await connection.receive(), self._clock() // 1_000
                         self._drift.now_is(received_at)
-                        for record in self._take(frames, received_at):
-                            if not self._delivery.offer(record):
-                                await wait_for_room(record, self._delivery, self._watch)
+                        for what in self._take(frames, received_at):
+                            if not self._delivery.offer(what):
+                                await wait_for_room(what, self._delivery, self._watch)
             except LOST as lost:
                 if not self._stop.is_set():
                     await self._wait_before_reconnect(lost)
@@ -103,8 +103,8 @@ class VenueFeed(ABC, Generic[P]):
         """Forget what belonged to the last connection; return what is to be done beside receiving: to subscribe."""
 
     @abstractmethod
-    def _take(self, frames: list[bytes], received_at: int) -> Iterator[Record]:
-        """Enter the frames of one read in the books; give the records that are still to be sent.
+    def _take(self, frames: list[bytes], received_at: int) -> Iterator[Record | Consignment]:
+        """Enter the frames of one read in the books; give what is to be sent.
 
         Args:
             received_at: Microseconds since 1970.

@@ -35,6 +35,7 @@ class Metrics(Collector):
         self._drift: Drift | None = None
         self._delivered: Callable[[], int] = lambda: 0
         self._queued: Callable[[], int] = lambda: 0
+        self._waiting: Callable[[], float] = lambda: 0.0
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.connected = self._gauge(
@@ -60,7 +61,7 @@ class Metrics(Collector):
         )
         self.requests_left = self._gauge("requests_left", "How many requests the venue still allows this month.")
         self.delivery_seconds = self._histogram(
-            "delivery_seconds", "From a frame taken to its acknowledgement; sampled."
+            "delivery_seconds", "From a frame taken to its acknowledgement; of frames that came together, once."
         )
         self.redelivered = self._counter("redelivered_records", "Records sent again after a failure.").labels(venue)
 
@@ -76,6 +77,11 @@ class Metrics(Collector):
         queued = GaugeMetricFamily("ingestion_queued_records", "Records not yet acknowledged.", labels=("venue",))
         queued.add_metric((self._venue,), self._queued())
         yield queued
+        waiting = GaugeMetricFamily(
+            "ingestion_unacknowledged_seconds", "How long the oldest of them has waited.", labels=("venue",)
+        )
+        waiting.add_metric((self._venue,), self._waiting())
+        yield waiting
         yield from self._differences()
         late = CounterMetricFamily(
             "ingestion_late_trades", "Trades that came after their time was closed.", labels=PRODUCT
@@ -127,9 +133,11 @@ class Metrics(Collector):
         """Let Prometheus read what differs whenever it asks."""
         self._drift = drift
 
-    def watch_delivery(self, delivered: Callable[[], int], queued: Callable[[], int]) -> None:
+    def watch_delivery(
+        self, delivered: Callable[[], int], queued: Callable[[], int], waiting: Callable[[], float]
+    ) -> None:
         """Let Prometheus read the counts of the delivery whenever it asks."""
-        self._delivered, self._queued = delivered, queued
+        self._delivered, self._queued, self._waiting = delivered, queued, waiting
 
     def of(self, metric: Counter, label: str) -> Counter:
         """Return this venue's counter for one product, or other label."""

@@ -18,6 +18,8 @@ MATCH = (
     "type string, trade_id long, maker_order_id string, taker_order_id string, side string, size string, price string, "
     f"product_id string, sequence long, time {'timestamp' if DAYS == 'time' else 'string'}"
 )
+spark = SparkSession.builder.appName("from-json-to-iceberg").getOrCreate()
+
 BESIDE = {
     "payload": (F.col("value").cast("string"), "string"),
     "received_at": (
@@ -31,8 +33,6 @@ BESIDE = {
 }
 beside = BESIDE if KEPT == "all" else {}
 columns = ", ".join([*(f"{name} {kind}" for name, (_, kind) in beside.items()), MATCH])
-
-spark = SparkSession.builder.appName("from-json-to-iceberg").getOrCreate()
 spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {TABLE.rpartition('.')[0]}")
 # By hand, and not from the contracts: it is a stranger's table, made as one would make it first.
 spark.sql(f"CREATE TABLE {TABLE} ({columns}) USING iceberg {DAYS and f'PARTITIONED BY (days({DAYS}))'}")

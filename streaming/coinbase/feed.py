@@ -28,9 +28,9 @@ HEARTBEATS_MISSED_SECONDS = 2.5
 
 
 class Batch:
-    """What the frames of one read from the socket share: their headers, and consignments to send them with.
+    """What the frames of one read from the socket become: consignments that share their headers.
 
-    A trade's consignment is that of its stretch, which each acknowledgement settles; a ticker's that of its product.
+    A trade's is that of its stretch, which is settled when they are acknowledged; a ticker's that of its product.
     """
 
     def __init__(self, headers: Headers) -> None:
@@ -55,15 +55,17 @@ class Feed(VenueFeed[Product]):
         self._has_to_subscribe.set()
         return (self._subscribe,)
 
-    def _take(self, frames: list[bytes], received_at: int) -> Iterator[Record]:
+    def _take(self, frames: list[bytes], received_at: int) -> Iterator[Record | Consignment]:
         batch = Batch(self._origin.headers("ws", received_at))
         for frame in frames:
             record = self._read(frame, batch)
             if record is not None:
                 yield record
+        yield from batch.trades.values()
+        yield from batch.tickers.values()
 
     def _read(self, frame: bytes, batch: Batch) -> Record | None:
-        """Enter one frame in the books and send it; return a record if that is still to be sent."""
+        """Enter one frame in the books and add it to its consignment; return a record if it becomes one of its own."""
         frames, longest = self._metrics.frames, self._drift.longest
         try:
             message = parse_frame(frame)
@@ -82,8 +84,9 @@ class Feed(VenueFeed[Product]):
             consignment = batch.trades.get(stretch)
             if consignment is None:
                 like = Record(topics.COINBASE_TRADES.name, name, frame, batch.headers, stretch.settle)
-                consignment = batch.trades[stretch] = self._delivery.consignment(like)
-            return None if consignment.offer(frame) else consignment.record(frame)
+                consignment = batch.trades[stretch] = Consignment(like)
+            consignment.values.append(frame)
+            return None
         if isinstance(message, Ticker):
             frames["ticker"] += 1
             if len(frame) > longest["ticker"]:
@@ -92,8 +95,9 @@ class Feed(VenueFeed[Product]):
             consignment = batch.tickers.get(name)
             if consignment is None:
                 like = Record(topics.COINBASE_TICKERS.name, name, frame, batch.headers)
-                consignment = batch.tickers[name] = self._delivery.consignment(like)
-            return None if consignment.offer(frame) else consignment.record(frame)
+                consignment = batch.tickers[name] = Consignment(like)
+            consignment.values.append(frame)
+            return None
         if isinstance(message, Heartbeat):
             frames["heartbeat"] += 1
             if len(frame) > longest["heartbeat"]:

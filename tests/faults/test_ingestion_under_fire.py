@@ -197,7 +197,7 @@ def test_broker_frozen_for_longer_than_the_producer_is_patient(ingestion: Ingest
     log = ingestion.log(PRODUCER)
     pause(chance.uniform(0, 3))
     with ingestion.frozen("kafka"):
-        log.says("Kafka did not acknowledge in time; sending again", within=60)
+        log.says("Kafka does not acknowledge in time", within=60)
 
     ingestion.assert_nothing_is_lost()
 

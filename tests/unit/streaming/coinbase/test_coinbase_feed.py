@@ -106,12 +106,11 @@ async def test_every_frame_goes_to_its_topic_exactly_as_it_came(kafka):
     async with following(Exchange(script), kafka) as (_, metrics, _, _):
         await until(lambda: metrics.frames["heartbeat"])
 
-    assert [(record.topic, record.key, record.value) for record in kafka.records] == [
-        ("coinbase.raw.trades", "BTC-USD", script[0]),
-        ("coinbase.raw.trades", "BTC-USD", script[1]),
-        ("coinbase.raw.tickers", "BTC-USD", ticker),
-        ("coinbase.raw.status", "coinbase", status),
-    ]
+    assert {(record.topic, record.key): kafka.values(record.topic) for record in kafka.records} == {
+        ("coinbase.raw.trades", "BTC-USD"): script[:2],
+        ("coinbase.raw.tickers", "BTC-USD"): [ticker],
+        ("coinbase.raw.status", "coinbase"): [status],
+    }
     assert kafka.records[0].headers == [("received_at", b"%d" % RECEIVED_AT)]
 
 
@@ -196,9 +195,9 @@ async def test_what_the_connection_gave_before_the_stop_is_taken(kafka, monkeypa
     script = [match(trade_id) for trade_id in range(8, 508)]
     room, all_sent = asyncio.Event(), asyncio.Event()
 
-    async def send_when_there_is_room(record):
+    async def send_when_there_is_room(what):
         await room.wait()
-        kafka.records.append(record)
+        take(what)
 
     async def exchange(connection):
         for message in script:
@@ -207,7 +206,8 @@ async def test_what_the_connection_gave_before_the_stop_is_taken(kafka, monkeypa
         all_sent.set()
         await connection.wait_closed()
 
-    monkeypatch.setattr(kafka, "offer", lambda record: False)
+    take = kafka.offer
+    monkeypatch.setattr(kafka, "offer", lambda what: False)
     monkeypatch.setattr(kafka, "send", send_when_there_is_room)
     async with following(exchange, kafka) as (_, _, task, stop):
         await all_sent.wait()
@@ -220,21 +220,30 @@ async def test_what_the_connection_gave_before_the_stop_is_taken(kafka, monkeypa
 
 async def test_while_kafka_has_no_room_nothing_is_read_and_the_silence_is_not_the_exchanges(kafka, monkeypatch):
     monkeypatch.setattr(feed_module, "HEARTBEATS_MISSED_SECONDS", 0.05)
-    room = asyncio.Event()
+    asked, room = asyncio.Event(), asyncio.Event()
+    take = kafka.offer
 
-    async def send_when_there_is_room(record):
+    async def send_when_there_is_room(what):
+        asked.set()
         await room.wait()
-        kafka.records.append(record)
+        take(what)
 
-    monkeypatch.setattr(kafka, "offer", lambda record: False)
+    async def exchange(connection):
+        for message in (heartbeat(7), match(8)):
+            await connection.send(message, text=True)
+        await asked.wait()
+        await connection.send(match(9), text=True)
+        await connection.wait_closed()
+
+    monkeypatch.setattr(kafka, "offer", lambda what: False)
     monkeypatch.setattr(kafka, "send", send_when_there_is_room)
-    async with following(Exchange([heartbeat(7), match(8), match(9)]), kafka) as (_, metrics, _, _):
-        await until(lambda: metrics.frames["matches"])
+    async with following(exchange, kafka) as (_, metrics, _, _):
+        await asked.wait()
         await asyncio.sleep(0.2)
         assert metrics.frames["matches"] == 1
 
         room.set()
-        await until(lambda: metrics.frames["matches"] == 2)
+        await until(lambda: len(kafka.values("coinbase.raw.trades")) == 2)
 
     assert kafka.values("coinbase.raw.trades") == [match(8), match(9)]
     assert kafka.events() == []
