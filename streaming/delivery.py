@@ -81,15 +81,19 @@ class Consignment:
     lies between the wire and the acknowledgement.
 
     Args:
-        like: What they have in common; its `acknowledged` is called once for each.
+        like: What they have in common.
         values: Theirs, in order; those that come later are added to it until it is sent.
+        acknowledged: Called with their number, in place of what `like` has called once for each.
     """
 
-    __slots__ = ("like", "sent", "sent_at", "values")
+    __slots__ = ("_acknowledged", "like", "sent", "sent_at", "values")
 
-    def __init__(self, like: Record, values: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self, like: Record, values: Iterable[bytes] = (), acknowledged: Callable[[int], None] | None = None
+    ) -> None:
         self.like = like
         self.values = [*values]
+        self._acknowledged = acknowledged
         self.sent = 0
         """How many the producer has."""
         self.sent_at = math.inf
@@ -98,6 +102,14 @@ class Consignment:
     def records(self) -> list[Record]:
         """Return its records, each whole."""
         return [msgspec.structs.replace(self.like, value=value) for value in self.values]
+
+    def acknowledged(self) -> None:
+        """Tell the debtor that the broker has them."""
+        if self._acknowledged is not None:
+            self._acknowledged(len(self.values))
+        elif self.like.acknowledged is not None:
+            for _ in self.values:
+                self.like.acknowledged()
 
 
 class Delivery:
@@ -293,9 +305,7 @@ class Delivery:
             return
         self.delivered += len(consignment.values)
         self._metrics.delivery_seconds.observe(time.monotonic() - consignment.sent_at)
-        if (acknowledged := consignment.like.acknowledged) is not None:
-            for _ in consignment.values:
-                acknowledged()
+        consignment.acknowledged()
 
     def _failed(self, consignment: Consignment, error: KafkaError) -> None:
         """Send its records again, each by itself, or hand them over, as the error has it."""

@@ -72,9 +72,9 @@ class Stretch:
         self.is_sealed = False
         self._when_settled = when_settled
 
-    def settle(self) -> None:
-        """Pay one debt: the broker acknowledged a trade, or a gap came to its end."""
-        self.owed -= 1
+    def settle(self, debts: int = 1) -> None:
+        """Pay debts: the broker acknowledged so many trades, or a gap came to its end."""
+        self.owed -= debts
         if self.is_sealed and not self.owed:
             self._when_settled()
 

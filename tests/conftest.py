@@ -32,6 +32,7 @@ STORY = (
     "test_supervision",
     "test_hour_under_fire",
     "test_replayed_letters",
+    "test_second_venue",
     "test_standard_profile",
 )
 """The modules that share the stack, those that look before those that break; all others come first."""

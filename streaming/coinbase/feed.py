@@ -84,7 +84,7 @@ class Feed(VenueFeed[Product]):
             consignment = batch.trades.get(stretch)
             if consignment is None:
                 like = Record(topics.COINBASE_TRADES.name, name, frame, batch.headers, stretch.settle)
-                consignment = batch.trades[stretch] = Consignment(like)
+                consignment = batch.trades[stretch] = Consignment(like, acknowledged=stretch.settle)
             consignment.values.append(frame)
             return None
         if isinstance(message, Ticker):
