@@ -14,10 +14,9 @@ from datetime import timedelta
 import psutil
 
 from benchmarks.report import table
-from include.settings import CHECKOUT
+from tests.conftest import COMMITTED_RECORDING
 from tests.drivers.ingestion import Ingestion
 
-RECORDING = CHECKOUT / "stack" / "replica" / "recording"
 LENGTH = timedelta(minutes=30)
 SPEED = 5
 SAMPLE_SECONDS = 15.0
@@ -37,7 +36,7 @@ def measure(length: timedelta = LENGTH) -> str:
         AssertionError: If a trade is lost, or an offset missing or there twice.
     """
     choices = {"LAKE_REPLICA_SPEED": str(SPEED), "LAKE_BRONZE_INTERVAL": "PT10S"}
-    with Ingestion.on_a_stack_of_its_own(RECORDING, choices) as ingestion:
+    with Ingestion.on_a_stack_of_its_own(COMMITTED_RECORDING, choices) as ingestion:
         began, cpu = time.monotonic(), {name: _cpu_seconds(ingestion, name) for name in SERVICES}
         used: Samples = defaultdict(list)
         while (passed := time.monotonic() - began) < length.total_seconds():
