@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from include.contracts.gold import OHLCV_1M
+from include.contracts.gold import OHLCV_1M, PRICE_LATEST
 from include.orchestration.lake import open_catalog, rows
 from include.settings import Settings
 
@@ -19,7 +19,11 @@ Completeness = dict[tuple[datetime, str], Counter[str]]
 def newest_candles(settings: Settings, minutes: int = NEWEST_MINUTES) -> list[Mapping[str, object]]:
     """Return the candles of the newest published minutes, newest first."""
     with open_catalog(settings, settings.branch) as catalog:
-        candles = rows(catalog, OHLCV_1M, "true")
+        prices = rows(catalog, PRICE_LATEST, "true", ("updated_at",))["updated_at"].to_pylist()
+        if not prices:
+            return []
+        # The last trade's minute is among the newest; whatever the table holds, two hours of it are read.
+        candles = rows(catalog, OHLCV_1M, f"window_start >= '{(max(prices) - HOUR).isoformat()}'")
     candles = candles.sort_by([("window_start", "descending"), ("product_id", "ascending")])
     if not candles.num_rows:
         return []

@@ -29,6 +29,8 @@ QUIET_SECONDS = 30.0
 """How often one kind of trouble with the broker is logged."""
 MAX_RECORD_BYTES = 8_000_000
 """A status frame lists everything that the exchange trades, and compresses to a tenth."""
+LARGEST_VALUE_BYTES = MAX_RECORD_BYTES - 65_536
+"""What key, headers and the protocol leave of it."""
 
 REFUSED = frozenset(
     {
@@ -40,8 +42,6 @@ REFUSED = frozenset(
     }
 )
 """Errors of a record that would be the same at every further try."""
-LARGEST_VALUE_BYTES = MAX_RECORD_BYTES - 65_536
-"""What key, headers and the protocol leave of it."""
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
