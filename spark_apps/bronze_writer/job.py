@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -23,13 +24,6 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.streaming.listener import (
-    QueryIdleEvent,
-    QueryProgressEvent,
-    QueryStartedEvent,
-    QueryTerminatedEvent,
-    StreamingQueryListener,
-)
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
@@ -45,6 +39,7 @@ from spark_apps.bronze_writer.checkpoints import Checkpoint
 from spark_apps.bronze_writer.letters import GROUP as LETTERS_GROUP
 from spark_apps.bronze_writer.letters import Batch, Letters
 from spark_apps.bronze_writer.metrics import WriterMetrics, observed
+from spark_apps.bronze_writer.reports import Report, reporting_to
 from spark_apps.bronze_writer.transforms import accepted, dead_letters, judged
 
 log = logging.getLogger("bronze_writer")
@@ -90,7 +85,7 @@ def feeds(settings: Settings) -> list[Feed]:
     ]
 
 
-class BatchTeller(StreamingQueryListener):
+class BatchTeller:
     """Tells consumer groups and Prometheus each batch that is in its table, and has what it refused seen to."""
 
     def __init__(self, groups: offsets.GroupOffsets, letters: Letters, metrics: WriterMetrics) -> None:
@@ -98,36 +93,30 @@ class BatchTeller(StreamingQueryListener):
         self._letters = letters
         self._metrics = metrics
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 (Spark's name)
+    def started(self, query: UUID, name: str) -> None:
         """Say which query this is: its id is in the snapshots that it writes."""
-        log.info("query started", extra={"table": event.name, "query_id": str(event.id)})
+        log.info("query started", extra={"table": name, "query_id": str(query)})
 
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
-        """Take note of a batch; Spark reports it after the sink has committed it."""
-        batch = event.progress
-        [source] = batch.sources
-        end = offsets.from_json(source.endOffset)
-        self._groups.tell(str(batch.name), end)
-        if counts := batch.observedMetrics.get(COUNTS):
-            start = offsets.of_progress(source.startOffset)
-            self._letters.settle(Batch(TABLES[str(batch.name)], start, end, counts["refused"]))
+    def committed(self, batch: Report) -> None:
+        """Take note of a batch that is in its table."""
+        source = batch.source
+        self._groups.tell(batch.name, source.end)
+        if counts := batch.observed_metrics.get(COUNTS):
+            self._letters.settle(Batch(TABLES[batch.name], source.start, source.end, counts["refused"]))
         self._metrics.take(batch)
         log.info(
             "batch committed",
             extra={
                 "table": batch.name,
-                "batch": batch.batchId,
-                "records": batch.numInputRows,
-                "ms": batch.durationMs.get("triggerExecution"),
+                "batch": batch.batch_id,
+                "records": batch.num_input_rows,
+                "ms": batch.duration_ms["triggerExecution"],
             },
         )
 
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
+    def idle(self, query: UUID) -> None:
         """Nothing is new in Kafka."""
-        self._metrics.at_work(event.id)
-
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
-        """The main thread sees it by itself."""
+        self._metrics.at_work(query)
 
 
 class Stopper:
@@ -335,33 +324,31 @@ def run(settings: Settings) -> int:
     log.info("starting", extra={"cores": cores})
     groups = offsets.GroupOffsets(connect)
     letters = Letters(spark, settings, groups, metrics.dead_letters.inc)
-    teller = BatchTeller(groups, letters, metrics)
-    spark.streams.addListener(teller)
     stopper = Stopper(spark)
     writer = Writer(spark, settings, partitions, letters, cores)
-    try:
-        for feed in feeds(settings):
-            writer.forget_other_checkpoint(feed.table)
-            writer.forget_torn_checkpoint(feed.table)
-            reached = writer.reached(feed)
-            if reached is not None:
-                # Said again: the last run may have died between the table and the group, and nothing new may come.
-                groups.tell(feed.table.full_name, reached)
-                if feed.table is not bronze.DEAD_LETTERS:
-                    letters.settle(unsettled(admin, feed, reached, partitions))
-            stopper.watch(writer.start(feed))
-        while not (letters.has_failed or spark.streams.awaitAnyTermination(timeout=1)):
-            pass
-    except StreamingQueryException as failure:
-        log.error("a query failed", extra={"reason": str(failure)})
-        return 1
-    if letters.has_failed:
-        return 1
-    if not stopper.was_told:
-        log.error("a query ended by itself")
-        return 1
-    stopper.join()
-    spark.streams.removeListener(teller)
+    with reporting_to(BatchTeller(groups, letters, metrics), spark):
+        try:
+            for feed in feeds(settings):
+                writer.forget_other_checkpoint(feed.table)
+                writer.forget_torn_checkpoint(feed.table)
+                reached = writer.reached(feed)
+                if reached is not None:
+                    # Said again: the last run may have died between the table and the group, and nothing new may come.
+                    groups.tell(feed.table.full_name, reached)
+                    if feed.table is not bronze.DEAD_LETTERS:
+                        letters.settle(unsettled(admin, feed, reached, partitions))
+                stopper.watch(writer.start(feed))
+            while not (letters.has_failed or spark.streams.awaitAnyTermination(timeout=1)):
+                pass
+        except StreamingQueryException as failure:
+            log.error("a query failed", extra={"reason": str(failure)})
+            return 1
+        if letters.has_failed:
+            return 1
+        if not stopper.was_told:
+            log.error("a query ended by itself")
+            return 1
+        stopper.join()
     letters.close()
     groups.close()
     spark.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from datetime import datetime
 from itertools import accumulate
 from uuid import UUID
 
@@ -14,11 +13,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.streaming.listener import StreamingQueryProgress
 
 from include.metrics_server import serve
 from include.settings import Endpoint
-from spark_apps.bronze_writer import offsets
+from spark_apps.bronze_writer.reports import Report
 
 OBSERVED = "live"
 """The name under which a query's progress tells of the trades that came by the live feed."""
@@ -122,22 +120,18 @@ class WriterMetrics:
         self._at_work.add(query)
         self.queries.set(len(self._at_work))
 
-    def take(self, batch: StreamingQueryProgress) -> None:
+    def take(self, batch: Report) -> None:
         """Count a batch that is committed."""
         self.at_work(batch.id)
-        table = str(batch.name)
-        seconds = batch.durationMs["triggerExecution"] / 1000
-        committed_at = datetime.fromisoformat(batch.timestamp).timestamp() + seconds
-        self.batch_records.labels(table).observe(batch.numInputRows)
-        self.batch_seconds.labels(table).observe(seconds)
-        self.last_batch.labels(table).set(committed_at)
-        [source] = batch.sources
-        # A batch that an earlier start had planned does not say what was in Kafka then.
-        latest, reached = offsets.of_progress(source.latestOffset) or {}, offsets.from_json(source.endOffset)
-        for topic, ends in latest.items():
+        committed_at = batch.timestamp.timestamp() + batch.seconds
+        self.batch_records.labels(batch.name).observe(batch.num_input_rows)
+        self.batch_seconds.labels(batch.name).observe(batch.seconds)
+        self.last_batch.labels(batch.name).set(committed_at)
+        reached = batch.source.end
+        for topic, ends in (batch.source.latest or {}).items():
             for partition, end in ends.items():
-                self.lag.labels(table, topic, str(partition)).set(end - reached[topic][partition])
-        live = batch.observedMetrics.get(OBSERVED)
+                self.lag.labels(batch.name, topic, str(partition)).set(end - reached[topic][partition])
+        live = batch.observed_metrics.get(OBSERVED)
         if live is not None and live["count"]:
             waited = [committed_at - time for time in live["times"]]
             self.latency.take(live["count"], live["count"] * committed_at - live["sum"], waited)

@@ -23,18 +23,9 @@ ANSWER_SECONDS = 10.0
 """How long the broker has to take a group's offsets; a request to one that dies meanwhile is never answered."""
 
 
-def from_json(text: str) -> Offsets:
+def from_json(text: str | bytes) -> Offsets:
     """Read offsets as Spark's Kafka source writes them."""
     return {topic: {int(p): o for p, o in parts.items()} for topic, parts in json.loads(text).items()}
-
-
-def of_progress(text: str | None) -> Offsets | None:
-    """Read offsets that a batch's progress may leave out; None if it does.
-
-    It does not say where a query's first batch began, nor what was in Kafka when an earlier start planned a batch.
-    PySpark makes the text `None` of Java's null.
-    """
-    return None if text is None or text in ("", "None", "null") else from_json(text)
 
 
 def to_json(offsets: Offsets) -> str:

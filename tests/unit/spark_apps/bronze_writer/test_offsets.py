@@ -17,7 +17,6 @@ from spark_apps.bronze_writer.offsets import (
     is_torn,
     known,
     of_checkpoint,
-    of_progress,
     since,
 )
 
@@ -111,12 +110,6 @@ def test_the_place_of_checkpoints_is_chosen_and_the_other_one_is_known_too(tmp_p
 
 def test_without_a_checkpoint_a_partition_goes_on_after_its_highest_row_and_an_unseen_one_begins():
     assert after_rows([("trades", 0, 41), ("gone", 0, 5)], {"trades": 2}) == {"trades": {0: 42, 1: EARLIEST}}
-
-
-@pytest.mark.parametrize("unsaid", [None, "", "None", "null"])
-def test_a_querys_first_batch_does_not_say_where_it_began(unsaid):
-    assert of_progress(unsaid) is None
-    assert of_progress('{"trades":{"0":42}}') == {"trades": {0: 42}}
 
 
 def test_offsets_survive_the_way_through_sparks_json():

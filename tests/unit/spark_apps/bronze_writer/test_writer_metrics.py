@@ -2,17 +2,16 @@ import json
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from pyspark.sql.streaming.listener import StreamingQueryListener
 
 from include.contracts import bronze
 from include.renderers.spark import struct_type
 from spark_apps.bronze_writer.metrics import LATENCY_SECONDS, Latencies, WriterMetrics, observed
+from spark_apps.bronze_writer.reports import Report, reporting_to
 
 pytestmark = pytest.mark.unit
 
@@ -20,22 +19,22 @@ TRADES_QUERY, TICKERS_QUERY = uuid4(), uuid4()
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-class Progress(StreamingQueryListener):
-    """Keeps the first batch that a query reports."""
+class Kept:
+    """Keeps what is reported of the first batch."""
 
     def __init__(self):
+        self.begun = {}
         self.batch = None
         self.came = threading.Event()
 
-    def onQueryStarted(self, event): ...  # noqa: N802 (Spark's name)
+    def started(self, query, name):
+        self.begun[query] = name
 
-    def onQueryProgress(self, event):  # noqa: N802
-        self.batch = event.progress
+    def committed(self, batch):
+        self.batch = self.batch or batch
         self.came.set()
 
-    def onQueryIdle(self, event): ...  # noqa: N802
-
-    def onQueryTerminated(self, event): ...  # noqa: N802
+    def idle(self, query): ...
 
 
 @pytest.fixture
@@ -45,23 +44,23 @@ def batch_of(spark, tmp_path: Path):
     def run(*trades: dict[str, str | None]):
         (tmp_path / "in").mkdir()
         (tmp_path / "in" / "1.json").write_text("\n".join(map(json.dumps, trades)))
-        progress = Progress()
-        spark.streams.addListener(progress)
+        kept = Kept()
         rows = spark.readStream.schema(struct_type(bronze.TRADES)).json(str(tmp_path / "in"))
-        query = (
+        queried = (
             observed(rows)
             .writeStream.format("memory")
             .queryName("trades")
             .option("checkpointLocation", str(tmp_path / "checkpoint"))
-            .start()
         )
-        try:
-            query.processAllAvailable()
-            assert progress.came.wait(20)
-        finally:
-            query.stop()
-            spark.streams.removeListener(progress)
-        return progress.batch
+        with reporting_to(kept, spark):
+            query = queried.start()
+            try:
+                query.processAllAvailable()
+                assert kept.came.wait(20)
+            finally:
+                query.stop()
+        assert kept.begun == {kept.batch.id: "trades"}
+        return kept.batch
 
     return run
 
@@ -83,7 +82,7 @@ def test_a_batch_tells_the_exchange_times_of_its_live_trades_alone(batch_of):
         {"_source": "ws", "time": None},
     )
 
-    live = batch.observedMetrics["live"]
+    live = batch.observed_metrics["live"]
     assert (live["count"], live["sum"]) == (2, 2 * NOON.timestamp() + 4.5)
     assert sorted(set(live["times"])) == [NOON.timestamp(), NOON.timestamp() + 4.5]
 
@@ -91,24 +90,35 @@ def test_a_batch_tells_the_exchange_times_of_its_live_trades_alone(batch_of):
 def test_a_batch_of_history_tells_no_time(batch_of):
     batch = batch_of({"_source": "rest", "time": "2026-11-20T03:00:00Z"})
 
-    assert batch.observedMetrics["live"]["count"] == 0
+    assert batch.observed_metrics["live"]["count"] == 0
 
 
-def committed(records: int, seconds: float, reached: int, latest: int, live: dict[str, object] | None = None):
+def committed(records: int, seconds: float, reached: int, latest: int | None, live: dict[str, object] | None = None):
     """A batch as Spark reports it, planned at noon."""
-    source = SimpleNamespace(
-        endOffset=json.dumps({"coinbase.raw.trades": {"0": reached}}),
-        latestOffset=json.dumps({"coinbase.raw.trades": {"0": latest}}),
-    )
-    return SimpleNamespace(
-        id=TRADES_QUERY,
-        name="bronze.trades",
-        timestamp="2026-11-20T12:00:00.000Z",
-        durationMs={"triggerExecution": int(seconds * 1000)},
-        numInputRows=records,
-        sources=[source],
-        observedMetrics={"live": live} if live else {},
-    )
+
+    def at(offset: int | None) -> dict[str, dict[str, int]] | None:
+        return None if offset is None else {"coinbase.raw.trades": {"0": offset}}
+
+    told = {
+        "id": str(TRADES_QUERY),
+        "runId": str(uuid4()),
+        "name": "bronze.trades",
+        "timestamp": "2026-11-20T12:00:00.000Z",
+        "batchId": 7,
+        "numInputRows": records,
+        "durationMs": {"addBatch": 1, "triggerExecution": int(seconds * 1000)},
+        "sources": [
+            {"description": "Kafka", "startOffset": None, "endOffset": at(reached), "latestOffset": at(latest)}
+        ],
+        "observedMetrics": {"live": live} if live else {},
+    }
+    return Report.of_json(json.dumps(told))
+
+
+def test_a_batch_says_what_it_began_with_and_where_it_ended():
+    source = committed(records=1, seconds=1, reached=7, latest=None).source
+
+    assert (source.start, source.end, source.latest) == (None, {"coinbase.raw.trades": {0: 7}}, None)
 
 
 def test_batches_are_told_by_their_records_their_duration_and_what_they_left():
@@ -138,10 +148,9 @@ def test_a_query_is_at_work_once_it_has_committed_a_batch_or_found_nothing_new()
 
 
 def test_a_batch_that_an_earlier_start_had_planned_says_nothing_of_its_lag():
-    metrics, batch = WriterMetrics(), committed(records=100, seconds=2, reached=100, latest=100)
-    batch.sources[0].latestOffset = "None"
+    metrics = WriterMetrics()
 
-    metrics.take(batch)
+    metrics.take(committed(records=100, seconds=2, reached=100, latest=None))
 
     now = told(metrics)
     assert now["bronze_batch_records_sum", "bronze.trades"] == 100
