@@ -114,7 +114,8 @@ class Ingestion:
             choices: Settings that are to be other than those of the fault suite.
         """
         state, ports = CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", free_ports()
-        servers = {name: free_ports()[name] for name in ("s3", "nessie")}
+        spare = (port for port in free_ports().values() if port not in ports.values())
+        servers = dict(zip(("s3", "nessie"), spare, strict=False))
         choices = (
             CHOICES | dict(choices) | {f"LAKE_{name.upper()}_SERVER__PORT": str(port) for name, port in servers.items()}
         )
