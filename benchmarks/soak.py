@@ -9,6 +9,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import psutil
@@ -42,7 +44,8 @@ def measure(length: timedelta = LENGTH) -> str:
         while (passed := time.monotonic() - began) < length.total_seconds():
             for name in SERVICES:
                 used[name].append((passed, _memory(ingestion, name) / MIB))
-            print(f"{passed / 60:4.1f} min: " + ", ".join(f"{name} {used[name][-1][1]:,.0f} MiB" for name in SERVICES))
+            now = ", ".join(f"{name} {used[name][-1][1]:,.0f} MiB" for name in SERVICES)
+            print(f"{passed / 60:4.1f} min: {now}", flush=True)
             time.sleep(SAMPLE_SECONDS)
         spent = {name: _cpu_seconds(ingestion, name) - cpu[name] for name in SERVICES}
         ingestion.assert_nothing_is_lost()
@@ -79,13 +82,18 @@ def _growth(samples: list[tuple[float, float]]) -> float:
     return statistics.linear_regression(at, mib).slope * 3600
 
 
-def _memory(ingestion: Ingestion, service: str) -> int:
-    return sum(process.memory_full_info().pss for process in _processes(ingestion, service))
+def _memory(ingestion: Ingestion, service: str) -> float:
+    return _sum(ingestion, service, lambda process: process.memory_full_info().pss)
 
 
 def _cpu_seconds(ingestion: Ingestion, service: str) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in _processes(ingestion, service))
+    return _sum(ingestion, service, lambda process: sum(process.cpu_times()[:2]))
 
 
-def _processes(ingestion: Ingestion, service: str) -> list[psutil.Process]:
-    return [process for process in ingestion.processes(service) if process.is_running()]
+def _sum(ingestion: Ingestion, service: str, of: Callable[[psutil.Process], float]) -> float:
+    """Add up what all processes of a service have; Java starts some that live for a moment."""
+    total = 0.0
+    for process in ingestion.processes(service):
+        with suppress(psutil.NoSuchProcess):
+            total += of(process)
+    return total
