@@ -161,6 +161,8 @@ def status() -> None:
         settings = preflight.load_settings()
         found = status_of.look(settings)
         out.print(views.services(found))
+        if left := status_of.unsupervised(settings):
+            out.print(f"{len(left)} processes run without their supervisor, which is gone: see `make doctor`.")
         if any(one.is_well for one in found if one.service.name == "kafka"):
             out.print("", views.lags(kafka_view.lags(settings.kafka)))
 

@@ -17,7 +17,7 @@ from include.settings import Settings
 from stack import first_start, jars, java, kafka_view, lifecycle, preflight, standard, status
 from stack.failures import StackError
 from stack.service import Service
-from stack.supervisor import Supervisor, processes_of
+from stack.supervisor import Supervisor
 from streaming.coingecko import kept
 from streaming.failures import RefusalError
 
@@ -59,7 +59,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
     findings.append(secrets(settings.state_dir))
     layout, all_services, _ = lifecycle.open_stack(settings)
     if not Supervisor(layout).is_running:
-        return [*findings, memory(NEEDED_MEMORY), *ports(all_services), left_behind(settings.state_dir)]
+        return [*findings, memory(NEEDED_MEMORY), *(left_behind(settings) or ports(all_services))]
     findings.append(memory(FREE_MEMORY))
     found = status.look(settings)
     findings += [health(one, layout.logs) for one in found]
@@ -130,17 +130,18 @@ def ports(all_services: Iterable[Service]) -> list[Finding]:
     try:
         preflight.check_ports(all_services)
     except StackError as fault:
-        return [Finding("ports", str(fault), "End that process or choose another port.", is_fault=True)]
+        return [Finding("ports", str(fault), is_fault=True)]
     return [Finding("ports", "free"), Finding("stack", "is down", "Run `make demo` or `make up`.")]
 
 
-def left_behind(state_dir: Path) -> Finding:
-    """Look for processes that lost their supervisor."""
-    left = processes_of(state_dir)
-    if left:
-        named = ", ".join(str(process.pid) for process in left)
-        return Finding("processes", f"{named} run without supervisor", "Run `make down`.", is_fault=True)
-    return Finding("processes", "none left behind")
+def left_behind(settings: Settings) -> list[Finding]:
+    """Look for services that lost their supervisor: as long as they run, they have their ports."""
+    left = status.unsupervised(settings)
+    if not left:
+        return []
+    named = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+    advice = "Run `make up` to begin anew where they are, or `make down` to end them."
+    return [Finding("supervisor", f"is gone; without it run {named}", advice, is_fault=True)]
 
 
 def health(one: status.ServiceStatus, logs: Path) -> Finding:

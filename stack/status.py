@@ -10,7 +10,7 @@ from include.settings import Settings
 from include.supervisord import Process, State
 from stack import lifecycle
 from stack.service import Service
-from stack.supervisor import Supervisor
+from stack.supervisor import Supervisor, processes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,16 @@ def look(settings: Settings) -> list[ServiceStatus]:
     supervisor = Supervisor(layout)
     known = {process.name: process for process in supervisor.processes()} if supervisor.is_running else {}
     return [_status(service, known.get(service.name)) for service in services]
+
+
+def unsupervised(settings: Settings) -> list[psutil.Process]:
+    """Return the processes of services that go on although their supervisor is gone.
+
+    Raises:
+        StackError: If the stack was never started.
+    """
+    layout, _, _ = lifecycle.open_stack(settings)
+    return [] if Supervisor(layout).is_running else processes_of(layout.state)
 
 
 def _status(service: Service, process: Process | None) -> ServiceStatus:
