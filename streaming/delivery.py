@@ -125,6 +125,8 @@ class Delivery:
         refused: Called with a record that Kafka will never take, and why.
         patience: When Kafka has not acknowledged a record for so long, that is logged.
         queue_records: How many records may wait; beyond, `send` waits.
+        is_one_by_one: Whether each record has a request of its own, for those of which Kafka may refuse one: it takes
+            no other along. Slow, and for records alone: only a gapless producer's report speaks for a consignment.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Delivery:
         refused: Callable[[Record, str], None],
         patience: timedelta = timedelta(seconds=60),
         queue_records: int = 100_000,
+        is_one_by_one: bool = False,
     ) -> None:
         self.undelivered: list[Record] = []
         """What was not acknowledged when `give_up` was called."""
@@ -160,7 +163,8 @@ class Delivery:
                 "bootstrap.servers": bootstrap,
                 "client.id": client_id,
                 "enable.idempotence": True,
-                "enable.gapless.guarantee": True,
+                "enable.gapless.guarantee": not is_one_by_one,
+                **({"batch.num.messages": 1} if is_one_by_one else {}),
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 10,
@@ -255,7 +259,10 @@ class Delivery:
             DeliveryBrokenError: If the producer must be replaced.
         """
         while True:
-            self._producer.poll(0)
+            try:
+                self._producer.poll(0)
+            except KafkaException as error:  # of a fatal error poll itself may tell
+                self._broken = error.args[0]
             self._room.set()
             if self._broken is not None:
                 raise DeliveryBrokenError(f"Kafka's producer is broken for good: {self._broken.str()}")

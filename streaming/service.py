@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,7 +22,7 @@ from include.lease import Lease, LeaseTakenError
 from include.logs import log_as_json
 from include.settings import Settings
 from streaming import spool
-from streaming.delivery import Delivery, DeliveryBrokenError, Receipts
+from streaming.delivery import Delivery, DeliveryBrokenError
 from streaming.drift import Drift
 from streaming.failures import RefusalError
 from streaming.metrics import Metrics
@@ -102,18 +104,23 @@ async def service(
     stop, metrics = asyncio.Event(), Metrics(venue)
     with Lease(settings.state_dir, name):
         metrics.serve(getattr(settings, metrics_setting), f"LAKE_{metrics_setting.upper()}")
-        delivery = Delivery(
+        connect = partial(
+            Delivery,
             settings.kafka.address,
             name,
             metrics,
             refused=lambda record, why: _keep_refused(refused, record, why),
             patience=settings.kafka_patience,
         )
-        await delivery.check(topic.name for topic in topics)
+        names = [topic.name for topic in topics]
+        if records := spool.load(unsent):
+            await _send_unsent(records, connect(is_one_by_one=True), names)
+            unsent.unlink()
+        delivery = connect()
+        await delivery.check(names)
         try:
             async with asyncio.TaskGroup() as tasks:
                 serving = [tasks.create_task(delivery.run()), tasks.create_task(_give_up_in_the_end(delivery, stop))]
-                await _send_unsent(unsent, delivery)
                 yield Service(settings, delivery, metrics, stop)
                 await delivery.drain(LAST_WORDS_SECONDS)
                 for task in serving:
@@ -189,16 +196,16 @@ async def _give_up_in_the_end(delivery: Delivery, stop: asyncio.Event) -> None:
     delivery.give_up()
 
 
-async def _send_unsent(file: Path, delivery: Delivery) -> None:
-    """Send what the last process could not, and forget it when Kafka has acknowledged all of it."""
-    receipts = Receipts()
-    for record in (records := spool.load(file)):
-        record.acknowledged = receipts.expect()
-        await delivery.send(record)
-    await receipts.all()
-    if records:
-        file.unlink()
-        log.info("what the last process could not send is sent", extra={"records": len(records)})
+async def _send_unsent(records: list[Record], delivery: Delivery, topics: Iterable[str]) -> None:
+    """Send what the last process could not; it may have ended for one of these."""
+    await delivery.check(topics)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(delivery.run())
+        for record in records:
+            await delivery.send(record)
+        await delivery.drain(math.inf)
+        serving.cancel()
+    log.info("what the last process could not send is sent", extra={"records": len(records)})
 
 
 def _keep_unsent(file: Path, records: list[Record]) -> None:

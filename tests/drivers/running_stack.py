@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import shutil
 import socket
 import subprocess
@@ -178,3 +179,18 @@ def variable(process: psutil.Process, name: str) -> str | None:
         return process.environ().get(name)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
+
+
+@contextmanager
+def broker_alone() -> Iterator[RunningStack]:
+    """Run a broker with the lake's topics and nothing else; afterwards not a process of it is left."""
+    stack = RunningStack(CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", {"LAKE_EXCHANGE": "replica"})
+    try:
+        up = stack.command("up", "--only", "topics", timeout=120)
+        assert up.returncode == 0, up.stdout
+        yield stack
+    finally:
+        stack.command("down", timeout=120)
+        for process in stack.processes():
+            process.kill()
+        shutil.rmtree(stack.state, ignore_errors=True)

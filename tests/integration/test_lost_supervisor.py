@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from include.settings import CHECKOUT
 from tests.drivers.kafka import Kafka
-from tests.drivers.running_stack import RunningStack
+from tests.drivers.running_stack import RunningStack, broker_alone
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -21,18 +18,10 @@ START_SECONDS = 120
 @pytest.fixture
 def orphaned() -> Iterator[RunningStack]:
     """A broker that runs on although nobody keeps it alive any more."""
-    stack = RunningStack(CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", {"LAKE_EXCHANGE": "replica"})
-    try:
-        up = stack.command("up", "--only", "topics", timeout=START_SECONDS)
-        assert up.returncode == 0, up.stdout
+    with broker_alone() as stack:
         psutil.Process(stack.supervisor.call("getPID")).kill()
         assert [process.name() for process in stack.processes()] == ["java"]
         yield stack
-    finally:
-        stack.command("down", timeout=START_SECONDS)
-        for process in stack.processes():
-            process.kill()
-        shutil.rmtree(stack.state, ignore_errors=True)
 
 
 def test_what_lost_its_supervisor_is_seen_and_goes_on_under_a_new_one(orphaned: RunningStack):
