@@ -226,10 +226,11 @@ class Delivery:
             consignment.sent_at = time.monotonic()
             self._take_out_oversized(consignment)
         like, values, produce = consignment.like, consignment.values, self._producer.produce
-        topic, key, headers = like.topic, like.key, cast("list[Any]", like.headers)
-        at = last = len(values) - 1
-        if last < 0:
+        if not values:
             return True
+        topic, key = like.topic, like.key
+        headers = cast("list[Any]", like.headers)  # the stub wants a list of wider tuples
+        at = last = len(values) - 1
         self._open[consignment] = None
         try:
             # By place, a third of a microsecond faster than by name: -1 is any partition, 0 the present time.
@@ -270,7 +271,7 @@ class Delivery:
                 self._failures_told_at = time.monotonic()
                 log.error("Kafka did not take records; sending them again", extra={"records": self._failures})
                 self._failures = {}
-            self._tell_of_late()
+            self._watch_the_oldest()
             while self._again and self.offer(self._again[0]):
                 self._again.popleft()
             await asyncio.sleep(POLL_SECONDS)
@@ -305,8 +306,9 @@ class Delivery:
 
     def _reported(self, consignment: Consignment, error: KafkaError | None, _last: Message | None) -> None:
         """Take note of what became of a consignment."""
-        if self._open.pop(consignment, self) is self:
+        if consignment not in self._open:
             return  # it has been given back
+        del self._open[consignment]
         if error is not None:
             self._failed(consignment, error)
             return
@@ -334,7 +336,8 @@ class Delivery:
         self.undelivered.extend(consignment.records())
         consignment.values = []  # whoever waits for room offers it again
 
-    def _tell_of_late(self) -> None:
+    def _watch_the_oldest(self) -> None:
+        """Note how long it has waited, for any thread, and say now and then that this is too long."""
         oldest = next(iter(self._open), None)
         self._oldest_sent_at = math.inf if oldest is None else oldest.sent_at
         seconds = self.waiting_seconds

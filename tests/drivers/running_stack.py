@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import psutil
@@ -182,9 +183,9 @@ def variable(process: psutil.Process, name: str) -> str | None:
 
 
 @contextmanager
-def broker_alone() -> Iterator[RunningStack]:
+def broker_alone(choices: Mapping[str, str] = MappingProxyType({})) -> Iterator[RunningStack]:
     """Run a broker with the lake's topics and nothing else; afterwards not a process of it is left."""
-    stack = RunningStack(CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", {"LAKE_EXCHANGE": "replica"})
+    stack = RunningStack(CHECKOUT / ".lake" / f"test-{secrets.token_hex(3)}", choices)
     try:
         up = stack.command("up", "--only", "topics", timeout=120)
         assert up.returncode == 0, up.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +19,7 @@ from include.lease import Lease
 from include.settings import CHECKOUT
 from streaming.replays import UNKNOWN
 from tests.drivers.kafka import Kafka
-from tests.drivers.running_stack import RunningStack
+from tests.drivers.running_stack import RunningStack, broker_alone
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -43,16 +42,8 @@ Record = tuple[str, bytes, bytes, dict[str, bytes]]
 @pytest.fixture(scope="module")
 def broker() -> Iterator[RunningStack]:
     """A broker with the topics of the contracts, and nothing else of a stack."""
-    state = CHECKOUT / ".lake" / "test-broker"
-    shutil.rmtree(state, ignore_errors=True)
-    stack = RunningStack(state, {"LAKE_FOLLOW_BYBIT": "true", "LAKE_PRODUCTS": "BTC-USD"})
-    try:
-        up = stack.command("up", "--only", "topics", timeout=180)
-        assert up.returncode == 0, up.stdout
+    with broker_alone({"LAKE_FOLLOW_BYBIT": "true", "LAKE_PRODUCTS": "BTC-USD"}) as stack:
         yield stack
-    finally:
-        stack.command("down", timeout=120)
-        shutil.rmtree(state, ignore_errors=True)
 
 
 def bury(broker: RunningStack, venue: str, *values: str, **headers: str) -> list[str]:
