@@ -146,6 +146,8 @@ class Settings(BaseSettings):
     # The hour
     late_after: timedelta = timedelta(minutes=5)
     """A trade of the live feed that arrives later than this after its exchange time is marked late."""
+    late_grace: timedelta = timedelta(hours=48)
+    """How long after its end an hour is rebuilt by itself if trades of it come late; of older ones an alert tells."""
     silence_limit: timedelta = timedelta(minutes=10)
     """How long an hour waits for a silent product before it is let through as `gap`, with an alert."""
     bronze_interval: timedelta = timedelta(seconds=10)
@@ -160,6 +162,26 @@ class Settings(BaseSettings):
 
     failed_branches_kept: timedelta = timedelta(days=14)
     """How long the branch of an attempt that was not published stays for inspection."""
+
+    development_branches_kept: timedelta = timedelta(days=14)
+    """How long a person's branch stays after the last commit to it."""
+
+    # Airflow's own past
+    airflow_past_kept: timedelta = Field(default=timedelta(days=30), ge=timedelta(days=1))
+    """How long Airflow keeps runs, their tasks and logs; what was published stays known for ever."""
+
+    # Upkeep
+    bronze_kept: timedelta | None = Field(default=None, ge=timedelta(hours=24))
+    """How long rows stay in Bronze until their day goes to the archive; None: as the contracts say, 30 days.
+
+    An hour whose rows have gone stays as it was published, even if trades of it come late.
+    """
+    time_travel: timedelta = Field(default=timedelta(days=7), ge=timedelta(hours=1))
+    """How far back the branch that readers see can be read as it was, Silver and Gold; of Bronze it is 2 hours."""
+    unreachable_kept: timedelta = Field(default=timedelta(days=3), ge=timedelta(days=1))
+    """How old a file must be to be deleted when nothing reaches it: what is being written is not reached yet."""
+    day_tags_kept: timedelta = timedelta(days=14)
+    """How long after its end a day has a tag; with it the files stay that the day was read from."""
 
     # Alerts
     alert_urls: Annotated[tuple[str, ...], NoDecode] = ()
@@ -262,3 +284,8 @@ class Settings(BaseSettings):
     def alerts_file(self) -> Path:
         """Where every alert is appended, one JSON object a line."""
         return self.state_dir / "alerts.ndjson"
+
+    @property
+    def data_docs_dir(self) -> Path:
+        """Where the gates write what they found, as pages: `<hour>/<layer>`."""
+        return self.state_dir / "data_docs"

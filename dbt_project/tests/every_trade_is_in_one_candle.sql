@@ -6,7 +6,7 @@ with trades as (
         product_id,
         count(*) as trade_count,
         sum(size) as volume
-    from {{ tested_rows(ref('int_trades_enriched'), {'column': 'trade_time', 'unit': 'hour'}) }}
+    from {{ tested_rows(ref('int_trades_enriched'), {'column': 'trade_time', 'hours': 1}) }}
     group by venue, market, product_id
 ),
 
@@ -17,7 +17,7 @@ minutes as (
         product_id,
         sum(trade_count) as trade_count,
         sum(volume) as volume
-    from {{ tested_rows(ref('ohlcv_1m'), {'column': 'window_start', 'unit': 'hour'}) }}
+    from {{ tested_rows(ref('ohlcv_1m'), {'column': 'window_start', 'hours': 1}) }}
     group by venue, market, product_id
 ),
 

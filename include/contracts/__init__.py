@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from include.contracts import bronze, gold, ops, silver
+from include.contracts import archive, bronze, gold, ops, silver
 from include.contracts.table import Table
 from include.contracts.topics import TOPICS
 
-TABLES: tuple[Table, ...] = (*bronze.TABLES, *silver.TABLES, *gold.TABLES, *ops.TABLES)
+TABLES: tuple[Table, ...] = (
+    *bronze.TABLES,
+    *silver.TABLES,
+    *gold.TABLES,
+    *gold.AUDITS,
+    *ops.TABLES,
+    *archive.TABLES,
+)
 
 
 def table(full_name: str) -> Table:
@@ -21,4 +28,4 @@ def table(full_name: str) -> Table:
     raise KeyError(f"no table {full_name}; there are {', '.join(t.full_name for t in TABLES)}")
 
 
-__all__ = ["TABLES", "TOPICS", "Table", "bronze", "gold", "ops", "silver", "table"]
+__all__ = ["TABLES", "TOPICS", "Table", "archive", "bronze", "gold", "ops", "silver", "table"]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from include.contracts import columns as c
-from include.contracts.table import Layer, Table
+from include.contracts.table import Layer, Table, Upkeep
 
 OWNER = "ingestion"
+STREAMED = Upkeep(min_files=10)
+"""A stream leaves a file every few seconds: a handful of them is what compaction itself has left."""
 KAFKA = (c.KAFKA_TOPIC, c.KAFKA_PARTITION, c.KAFKA_OFFSET, c.KAFKA_TIME)
 OFFSET = ("_kafka_topic", "_kafka_partition", "_kafka_offset")
+ARRIVED = "_ingested_at"
+"""When a row came to us: what tables without exchange time are kept by."""
 
 TRADES = Table(
     layer=Layer.BRONZE,
@@ -36,6 +40,7 @@ TRADES = Table(
     partitioned_by=("days(_ingested_at)",),
     hour_column="time",
     streamed=True,
+    upkeep=STREAMED,
     freshness=timedelta(minutes=5),
     retention=timedelta(days=30),
 )
@@ -63,6 +68,7 @@ TICKERS = Table(
     partitioned_by=("days(_ingested_at)",),
     hour_column="time",
     streamed=True,
+    upkeep=STREAMED,
     freshness=timedelta(minutes=5),
     retention=timedelta(days=30),
 )
@@ -88,6 +94,7 @@ PRICES = Table(
     partitioned_by=("days(_ingested_at)",),
     hour_column="time",
     streamed=True,
+    upkeep=STREAMED,
     retention=timedelta(days=30),
 )
 
@@ -100,6 +107,7 @@ EXCHANGE_STATUS = Table(
     grain=OFFSET,
     partitioned_by=("days(_ingested_at)",),
     streamed=True,
+    upkeep=STREAMED,
     retention=timedelta(days=30),
 )
 
@@ -112,6 +120,7 @@ DEAD_LETTERS = Table(
     grain=OFFSET,
     partitioned_by=("days(_ingested_at)",),
     streamed=True,
+    upkeep=STREAMED,
 )
 
 INGESTION_PROGRESS = Table(
@@ -133,6 +142,7 @@ INGESTION_PROGRESS = Table(
     partitioned_by=("days(closed_through)",),
     hour_column="closed_through",
     streamed=True,
+    upkeep=STREAMED,
 )
 
 INGESTION_EVENTS = Table(
@@ -144,6 +154,7 @@ INGESTION_EVENTS = Table(
     grain=OFFSET,
     partitioned_by=("days(_ingested_at)",),
     streamed=True,
+    upkeep=STREAMED,
 )
 
 TABLES = (TRADES, TICKERS, PRICES, EXCHANGE_STATUS, DEAD_LETTERS, INGESTION_PROGRESS, INGESTION_EVENTS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from include.contracts.table import BOOLEAN, DATE, INT, LONG, STRING, TIMESTAMP, Column, decimal
 
 PRICE_TYPE = decimal(18, 8)
@@ -152,11 +154,37 @@ UPDATED_AT = Column("updated_at", TIMESTAMP, "Exchange time of the trade that th
 # Gates
 GATE_TABLE = Column("table_name", STRING, "The table that was checked, `layer.name`.")
 PARTITION_KEY = Column("partition_key", STRING, "The hour as Airflow names it: `2026-11-20T09`.")
-VERDICT = Column("verdict", STRING, "`pass`, `warn` or `block`.")
+VERDICT = Column(
+    "verdict", STRING, "`pass`; or broken, and `ignore`, `warn`, `block`, or `waived` if a person let it through."
+)
 CHECKED_COUNT = Column("checked_count", LONG, "Rows that the rule looked at.", unit="rows")
 FAILED_COUNT = Column("failed_count", LONG, "Rows that broke it.", unit="rows")
 SAMPLES = Column("samples", STRING, "Up to five broken rows, as JSON.", required=False)
 RUN_ID = Column("run_id", STRING, "The Airflow run.")
 TRY_NUMBER = Column("try_number", INT, "The try of the task, from 1.")
 BRANCH = Column("branch", STRING, "The Nessie branch that was checked.")
+LATE_COUNT = Column("late_count", LONG, "Trades in Bronze that the published hour lacked.", unit="trades")
+DECISION = Column("decision", STRING, "`rebuild`, or `too old` for it to happen unasked.")
+FOUND_AT = Column("found_at", TIMESTAMP, "When they were found, by our clock.")
 CHECKED_AT = Column("checked_at", TIMESTAMP, "When the gate ran, by our clock.")
+
+# Waivers
+GRANTED_BY = Column("granted_by", STRING, "The Airflow user who approved it.")
+WHY = Column("why", STRING, "Why the hour may be published nevertheless, in the words of who asked.")
+GRANTED_AT = Column("granted_at", TIMESTAMP, "When it was approved, by our clock.")
+HOLDS_UNTIL = Column(
+    "holds_until", TIMESTAMP, "From when on gates no longer heed it, by our clock; null: never.", required=False
+)
+
+# Reconciliation with the exchange's own candles
+EXCHANGE_OPEN, EXCHANGE_HIGH, EXCHANGE_LOW, EXCHANGE_CLOSE = (
+    replace(column, name=f"exchange_{column.name}", description=f"The exchange's own {column.name}; null without one.")
+    for column in (OPEN, HIGH, LOW, CLOSE)
+)
+EXCHANGE_VOLUME = replace(
+    VOLUME, name="exchange_volume", description="The exchange's own volume; null without a candle.", required=False
+)
+AGREEMENT = Column(
+    "agreement", STRING, "`equal`; `differs`; `ours missing` or `theirs missing` where only one of us has trades."
+)
+RECONCILED_AT = Column("reconciled_at", TIMESTAMP, "When they were compared, by our clock.")

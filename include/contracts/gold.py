@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from include.contracts import columns as c
 from include.contracts.silver import PRODUCT
-from include.contracts.table import Layer, Rule, Table
+from include.contracts.table import DAY, HOUR, Layer, Rule, Table
 
 OWNER = "market-data"
 PRICED = "(trade_count = 0) = (open IS NULL)"
@@ -49,10 +49,32 @@ OHLCV_1M = Table(
     freshness=timedelta(hours=2),
 )
 
+OHLCV_5M = replace(
+    OHLCV_1M,
+    name="ohlcv_5m",
+    description="Five-minute candles, rolled up from the one-minute candles.",
+)
+
 OHLCV_1H = replace(
     OHLCV_1M,
     name="ohlcv_1h",
     description="One-hour candles, rolled up from the one-minute candles.",
+)
+
+OHLCV_4H = replace(
+    OHLCV_1M,
+    name="ohlcv_4h",
+    description="Four-hour candles, rolled up from the one-hour candles of the published hours so far.",
+    # Six candles a day and product: by the day, each file would hold six rows.
+    partitioned_by=("months(window_start)",),
+    window=4 * HOUR,
+)
+
+OHLCV_1D = replace(
+    OHLCV_4H,
+    name="ohlcv_1d",
+    description="One-day candles, rolled up from the one-hour candles of the published hours so far.",
+    window=DAY,
 )
 
 DAILY_METRICS = Table(
@@ -77,6 +99,7 @@ DAILY_METRICS = Table(
     grain=(*PRODUCT, "date"),
     partitioned_by=("months(date)",),
     hour_column="date",
+    window=DAY,
     rules=(
         Rule("priced_if_traded", "(total_trades = 0) = (open IS NULL)", "prices stand exactly if there were trades"),
         Rule("drawdown_is_fraction", "max_drawdown IS NULL OR (max_drawdown >= 0 AND max_drawdown <= 1)",
@@ -125,7 +148,48 @@ INT_TRADES_ENRICHED = replace(
     columns=(*STG_TRADES.columns, c.NOTIONAL, c.WINDOW_START.described("The start of the trade's minute, UTC.")),
 )
 
-TABLES = (OHLCV_1M, OHLCV_1H, DAILY_METRICS, PRICE_LATEST)
+CANDLE_RECONCILIATION = Table(
+    layer=Layer.GOLD,
+    name="candle_reconciliation",
+    description="Our one-minute candles of published hours beside the exchange's own; written on `main`.",
+    owner=OWNER,
+    columns=(
+        c.VENUE,
+        c.MARKET,
+        c.PRODUCT_ID,
+        c.WINDOW_START,
+        c.OPEN,
+        c.EXCHANGE_OPEN,
+        c.HIGH,
+        c.EXCHANGE_HIGH,
+        c.LOW,
+        c.EXCHANGE_LOW,
+        c.CLOSE,
+        c.EXCHANGE_CLOSE,
+        c.VOLUME.optional("Sum of sizes; 0 without trades; null if there is no candle."),
+        c.EXCHANGE_VOLUME,
+        c.STATUS.optional(),
+        c.AGREEMENT,
+        c.RECONCILED_AT,
+    ),
+    grain=(*PRODUCT, "window_start"),
+    partitioned_by=("days(window_start)",),
+    sorted_by=("product_id", "window_start"),
+    hour_column="window_start",
+    rules=(
+        Rule(
+            "agreement_known",
+            "agreement IN ('equal', 'differs', 'ours missing', 'theirs missing')",
+            "candles agree in one of four ways",
+        ),
+    ),
+    made_from=(OHLCV_1M.full_name,),
+)
+
+TABLES = (OHLCV_1M, OHLCV_5M, OHLCV_1H, OHLCV_4H, OHLCV_1D, DAILY_METRICS, PRICE_LATEST)
 
 VIEWS = (STG_TRADES, INT_TRADES_ENRICHED)
 """What dbt keeps as views: they hold no rows of their own, so nobody creates, compacts or gates them."""
+
+AUDITS = (CANDLE_RECONCILIATION,)
+"""What looks at hours after they were published: no hour's branch has it, and no gate judges it."""

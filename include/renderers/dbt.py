@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from include.contracts import gold, silver
-from include.contracts.table import Column, Kind, Layer, Table
+from include.contracts.table import HOUR, Column, Layer, Table
 
-Yaml: TypeAlias = str | bool | Sequence["Yaml"] | Mapping[str, "Yaml"]
+Yaml: TypeAlias = str | int | bool | Sequence["Yaml"] | Mapping[str, "Yaml"]
 
 MODELS = Path("dbt_project/models")
 
@@ -89,11 +89,11 @@ def _data_tests(table: Table) -> list[Yaml]:
 
 
 def _window(table: Table) -> dict[str, Yaml]:
-    """Return which rows of a table belong to one hour: those of the hour, those of its day, or all (no window)."""
+    """Return which rows of a table an hour's run replaces: those of the hours around it, or all (no window)."""
     if table.hour_column is None:
         return {}
-    unit = "day" if table.column(table.hour_column).type.kind is Kind.DATE else "hour"
-    return {"window": {"column": table.hour_column, "unit": unit}}
+    kind = table.column(table.hour_column).type.kind
+    return {"window": {"column": table.hour_column, "type": kind.value, "hours": table.window // HOUR}}
 
 
 def _document(content: Mapping[str, Yaml]) -> str:

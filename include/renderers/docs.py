@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.contracts import TABLES, TOPICS
-from include.contracts.table import Layer, Table
+from include.contracts.table import Action, Layer, Rule, Table
+from include.contracts.topics import topics_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -24,6 +25,7 @@ LAYERS = {
     Layer.SILVER: "typed, deduplicated, validated; an hour is replaced as a whole",
     Layer.GOLD: "what people read",
     Layer.OPS: "what the pipeline says about itself",
+    Layer.ARCHIVE: "what Bronze no longer keeps",
 }
 
 
@@ -49,7 +51,9 @@ def _section(table: Table) -> str:
         ("partitioned by", _names(table.partitioned_by) or "nothing"),
         ("sorted by", _names(table.sorted_by)),
         ("hour of a row", f"`{table.hour_column}`" if table.hour_column else ""),
+        ("replaced at once", span(table.window) if table.layer is Layer.GOLD and table.hour_column else ""),
         ("written by", "a streaming query, on `main`" if table.streamed else ""),
+        ("made from", _names(table.made_from or tuple(topic.name for topic in topics_of(table.full_name)))),
         ("owner", table.owner),
         ("fresh within", span(table.freshness)),
         ("kept for", span(table.retention) or "ever"),
@@ -63,13 +67,18 @@ def _section(table: Table) -> str:
     ]
     if table.rules:
         lines += ["", "| rule | promise | holds if | else |", "| --- | --- | --- | --- |"]
-        lines += [f"| `{r.id}` | {r.description} | `{_cell(r.condition)}` | {r.action} |" for r in table.rules]
+        lines += [f"| `{r.id}` | {r.description} | `{_cell(r.condition)}` | {_else(r)} |" for r in table.rules]
     return "\n".join([*lines, ""])
+
+
+def _else(rule: Rule) -> str:
+    """Say what happens when a rule does not hold."""
+    return f"quarantine, up to {rule.up_to} of the rows" if rule.action is Action.QUARANTINE else str(rule.action)
 
 
 def _topics() -> str:
     rows = [
-        f"| `{t.name}` | {_cell(t.description)} | {t.key} | {t.partitions} | {_kept(t)} "
+        f"| `{t.name}` | {_cell(t.description)} | {t.key} | {t.partitions} | {kept(t)} "
         f"| {f'`{t.consumer_group}`' if t.consumer_group else ''} |"
         for t in TOPICS
     ]
@@ -77,7 +86,8 @@ def _topics() -> str:
     return "\n".join([*head, *rows, ""])
 
 
-def _kept(topic: Topic) -> str:
+def kept(topic: Topic) -> str:
+    """Say for how long a topic keeps a record."""
     return "the newest of each key" if topic.compacted else span(topic.retention)
 
 

@@ -44,9 +44,9 @@ def suite(table: Table) -> ExpectationSuite:
     return _suite(table.full_name, [*present, unique, *_rules(table.rules)])
 
 
-def rule_suite(rules: Sequence[Rule]) -> ExpectationSuite:
-    """Expect of a frame that its rows satisfy some rules."""
-    return _suite(f"rules {', '.join(rule.id for rule in rules)}", _rules(rules))
+def rule_suite(table: Table, rules: Sequence[Rule]) -> ExpectationSuite:
+    """Expect of a frame that its rows satisfy some rules about a table; the same rule may be there of another."""
+    return _suite(f"{table.full_name} {', '.join(rule.id for rule in rules)}", _rules(rules))
 
 
 def _rules(rules: Sequence[Rule]) -> list[Expectation]:

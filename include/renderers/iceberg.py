@@ -18,6 +18,9 @@ STREAMED = {
     "write.spark.fanout.enabled": "true",
     # Payloads and ids do not repeat: looking for it in 2 MB of them took a sixth of the writing.
     "write.parquet.dict-size-bytes": "65536",
+    # The stream, its upkeep and the compaction commit to one table, and whoever comes second repeats its commit. Four
+    # times, the default, are over in two seconds; these in a minute and a half.
+    "commit.retry.num-retries": "10",
     # Nessie turns this off by default, and then no snapshot can be expired; it warns at each load of the table if not.
     "gc.enabled": "true",
     "nessie.gc.no-warning": "true",
@@ -29,6 +32,12 @@ REPLACED_BY_THE_HOUR = {
     "write.delete.mode": "copy-on-write",
     "write.update.mode": "copy-on-write",
     "write.merge.mode": "copy-on-write",
+}
+
+ARCHIVED = {
+    # Written once and hardly read.
+    "write.parquet.compression-codec": "zstd",
+    "write.parquet.compression-level": "15",
 }
 
 UNMEASURED = ("_raw_payload", "_raw_bytes_base64")
@@ -73,7 +82,8 @@ def create_all(catalog: str) -> list[str]:
 
 def table_properties(table: Table) -> dict[str, str]:
     """Return the Iceberg properties of a table: how it is written follows from how it is fed."""
-    by_use = STREAMED if table.streamed else REPLACED_BY_THE_HOUR
+    archived = ARCHIVED if table.layer is Layer.ARCHIVE else {}
+    by_use = STREAMED if table.streamed else REPLACED_BY_THE_HOUR | archived
     metrics = {f"write.metadata.metrics.column.{name}": "none" for name in UNMEASURED if name in table.column_names}
     return {**COMMON, **by_use, **metrics}
 

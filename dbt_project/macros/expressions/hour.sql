@@ -19,38 +19,32 @@
     {{ return(modules.datetime.datetime.strptime(key, '%Y-%m-%dT%H')) }}
 {%- endmacro %}
 
-{% macro timestamp_literal(moment) -%}
-    timestamp '{{ moment.strftime("%Y-%m-%d %H:%M:%S") }}Z'
+{% macro literal(moment, type='timestamp') -%}
+    {%- if type == 'date' -%} date '{{ moment.strftime("%Y-%m-%d") }}'
+    {%- else -%} timestamp '{{ moment.strftime("%Y-%m-%d %H:%M:%S") }}Z'
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro hour_start() -%}
-    {{ timestamp_literal(hour()) }}
+    {{ literal(hour()) }}
 {%- endmacro %}
 
 {% macro hour_end() -%}
-    {{ timestamp_literal(hour() + modules.datetime.timedelta(hours=1)) }}
+    {{ literal(hour() + modules.datetime.timedelta(hours=1)) }}
 {%- endmacro %}
 
 {% macro within_hour(column) -%}
     {{ column }} >= {{ hour_start() }} and {{ column }} < {{ hour_end() }}
 {%- endmacro %}
 
-{% macro within_day(column) -%}
-    {#- Of the UTC day that encloses the hour. -#}
-    {%- set midnight = hour().replace(hour=0) -%}
-    {{ column }} >= {{ timestamp_literal(midnight) }}
-    and {{ column }} < {{ timestamp_literal(midnight + modules.datetime.timedelta(days=1)) }}
-{%- endmacro %}
-
-{% macro on_day(column) -%}
-    {{ column }} = date '{{ hour().strftime("%Y-%m-%d") }}'
+{% macro within_hours(column, hours, type='timestamp') -%}
+    {#- Of the window of so many hours that encloses the hour; windows are counted from midnight UTC. -#}
+    {%- set start = hour().replace(hour=hour().hour // hours * hours) -%}
+    {%- set end = start + modules.datetime.timedelta(hours=hours) -%}
+    {{ column }} >= {{ literal(start, type) }} and {{ column }} < {{ literal(end, type) }}
 {%- endmacro %}
 
 {% macro within_window(window) -%}
-    {#- Of the rows that a run replaces: `window` is {column, unit}, from the model's contract, or none for all. -#}
-    {%- if not window -%} true
-    {%- elif window.unit == 'hour' -%} {{ within_hour(window.column) }}
-    {%- elif window.unit == 'day' -%} {{ on_day(window.column) }}
-    {%- else -%} {{ exceptions.raise_compiler_error("a window is an hour or a day, not " ~ window.unit) }}
-    {%- endif -%}
+    {#- Of the rows that a run replaces: `window` is {column, type, hours}, from the contract, or none for all. -#}
+    {{ within_hours(window.column, window.hours, window.type) if window else 'true' }}
 {%- endmacro %}

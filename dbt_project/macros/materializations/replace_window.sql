@@ -1,5 +1,5 @@
 {#-
-    A table whose window (an hour, a day, or all of it) is a function of the model's query.
+    A table whose window (an hour, the hours around it, or all of it) is a function of the model's query.
 
     One MERGE makes the window exactly what the query returns: rows that it no longer returns are deleted. It is one
     commit, so a run that dies leaves the old window or the new one; of two at once, Iceberg refuses the second.
@@ -32,7 +32,7 @@
             using ({{ grain | join(', ') }})
     ) as given
     on
-        {{ within_window({'column': 'standing.' ~ window.column, 'unit': window.unit} if window else none) }}
+        {{ within_window(dict(window, column='standing.' ~ window.column) if window else none) }}
         {%- for column in grain %}
         and standing.{{ column }} = given.{{ column }}
         {%- endfor %}

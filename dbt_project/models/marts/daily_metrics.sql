@@ -1,6 +1,6 @@
 with minutes as (
     select * from {{ ref('ohlcv_1m') }}
-    where {{ within_day('window_start') }}
+    where {{ within_hours('window_start', 24) }}
 ),
 
 days as (

@@ -1,9 +1,10 @@
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from include.contracts import TABLES, TOPICS, bronze, silver, table
+from include.contracts import TABLES, TOPICS, bronze, gold, silver, table
 from include.contracts.table import LONG, Action, Column, Layer, Table
 from include.contracts.topics import Header
 from include.contracts.venues import VENUES
@@ -89,6 +90,12 @@ def test_a_contract_that_contradicts_itself_names_every_fault():
             grain=("day",),
             hour_column="hour",
         )
+
+
+def test_a_window_is_whole_hours_that_divide_a_day():
+    for width in (timedelta(minutes=30), timedelta(hours=5), timedelta(days=2)):
+        with pytest.raises(ValueError, match=r"gold\.ohlcv_4h: a window of .* divide a day"):
+            replace(gold.OHLCV_4H, window=width)
 
 
 def test_an_unknown_table_is_answered_with_the_known_ones():

@@ -62,11 +62,12 @@ def test_a_model_must_return_the_columns_of_its_contract_with_their_types(models
     ]
 
 
-def test_a_run_replaces_the_hour_the_day_or_all_of_a_table(models: dict[str, dict]):
+def test_a_run_replaces_the_hour_what_encloses_it_or_all_of_a_table(models: dict[str, dict]):
     windows = {name: model["config"]["meta"].get("window") for name, model in models.items()}
 
-    assert windows["ohlcv_1h"] == {"column": "window_start", "unit": "hour"}
-    assert windows["daily_metrics"] == {"column": "date", "unit": "day"}
+    assert windows["ohlcv_1h"] == {"column": "window_start", "type": "timestamp", "hours": 1}
+    assert windows["ohlcv_4h"] == {"column": "window_start", "type": "timestamp", "hours": 4}
+    assert windows["daily_metrics"] == {"column": "date", "type": "date", "hours": 24}
     assert windows["price_latest"] is None
 
 
@@ -89,7 +90,7 @@ def test_the_grain_the_required_columns_and_each_rule_of_a_table_are_one_test(mo
 def test_a_table_is_tested_in_the_window_that_a_run_replaces(models: dict[str, dict]):
     (test,) = models["daily_metrics"]["data_tests"]
 
-    assert test["keeps_contract"]["arguments"]["window"] == {"column": "date", "unit": "day"}
+    assert test["keeps_contract"]["arguments"]["window"] == {"column": "date", "type": "date", "hours": 24}
 
 
 def test_a_view_has_a_contract_but_no_tests_of_rows(models: dict[str, dict]):

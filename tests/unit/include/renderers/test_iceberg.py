@@ -60,6 +60,6 @@ def test_only_streamed_tables_let_snapshots_expire_for_expiry_sees_one_branch_on
 def test_an_empty_lake_gets_its_namespaces_first_and_then_each_table_once():
     statements = iceberg.create_all("lake")
 
-    assert statements[:4] == [f"CREATE NAMESPACE IF NOT EXISTS lake.{layer}" for layer in Layer]
+    assert statements[: len(Layer)] == [f"CREATE NAMESPACE IF NOT EXISTS lake.{layer}" for layer in Layer]
     created = [statement.split()[5] for statement in statements if statement.startswith("CREATE TABLE")]
     assert created == [f"lake.{table.full_name}" for table in TABLES]
