@@ -11,6 +11,10 @@ TABLES = (bronze.TRADES,)
 OFFSETS = "bronze_offsets"
 """The frame of all offsets between the first and the last of the hour, and of dead letters that came in the hour."""
 
+assert bronze.TRADES.freshness is not None
+FRESH_MINUTES = int(bronze.TRADES.freshness.total_seconds() // 60)
+FRESHNESS = f"interval {FRESH_MINUTES} minutes"
+
 CHECKS = (
     Check(
         bronze.TRADES,
@@ -41,6 +45,25 @@ CHECKS = (
         (
             Rule("dead_letters_none", "dead_letter_count = 0", "every record could be read", Action.WARN),
             Rule("dead_letters_few", "dead_letter_count * 10 <= record_count", "at most 1 record in 10 is unreadable"),
+        ),
+    ),
+    Check(
+        bronze.TRADES,
+        f"""
+        with live as (
+            select venue, _kafka_time - try_cast(time as timestamp) > {FRESHNESS} as is_behind
+            from bronze_trades
+            where _source = 'ws'
+        )
+        select venue, count(*) as live_count, count(*) filter (is_behind) as behind_count from live group by all
+        """,
+        (
+            Rule(
+                "fresh",
+                "behind_count * 20 <= live_count",
+                f"at most 1 live trade in 20 reached Kafka over {FRESH_MINUTES} minutes after it was made",
+                Action.WARN,
+            ),
         ),
     ),
     Check(

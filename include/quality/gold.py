@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from include.contracts import gold
-from include.contracts.table import Rule
-from include.quality.judgement import Check
+from include.contracts.table import DAY, HOUR, Rule, Table
+from include.quality.judgement import Check, frame_name
 
 TABLES = gold.TABLES
 
 HOURS_OF_DAY = "gold_ohlcv_1h_of_day"
 """The frame of the one-hour candles of the hour's day."""
+
+
+def rolls_up(table: Table, finer: Table, frame: str, width: timedelta) -> Check:
+    """Check candles against finer ones.
+
+    Args:
+        table: The candles that are judged.
+        finer: What they are rolled up from.
+        frame: The finer candles of at least all windows that touch the hour.
+        width: How long a window is.
+    """
+    window = f"time_bucket(interval '{width // timedelta(seconds=1)} seconds', window_start)"
+    covered = max(width // HOUR, 1)
+    what = finer.name.removeprefix("ohlcv_")
+    query = f"""
+        with finer as (
+            select *, {window} as rolled_start, date_trunc('hour', window_start) as hour_start
+            from {frame}
+            where {window} in (select {window} from {frame_name(gold.OHLCV_1M)})
+        ),
+        published as (
+            select rolled_start as window_start, count(distinct hour_start) as published_count from finer group by all
+        ),
+        rolled as (
+            select
+                venue,
+                market,
+                product_id,
+                rolled_start as window_start,
+                arg_min(open, finer.window_start) filter (open is not null) as finer_open,
+                max(high) as finer_high,
+                min(low) as finer_low,
+                arg_max(close, finer.window_start) filter (close is not null) as finer_close,
+                sum(volume) as finer_volume,
+                sum(trade_count) as finer_count,
+                sum(vwap * volume) as finer_value,
+                bool_or(status = 'gap') as has_gap,
+                count(distinct hour_start) as followed_count
+            from finer
+            group by all
+        )
+        select
+            *,
+            case
+                when published_count < {covered} then 'open'
+                when has_gap or followed_count < {covered} then 'gap'
+                when finer_count = 0 then 'empty'
+                else 'complete'
+            end as finer_status
+        from rolled
+        inner join published using (window_start)
+        full join {frame_name(table)} using (venue, market, product_id, window_start)
+    """
+    rules = (
+        Rule(f"rolls_up_{what}",
+             "trade_count = finer_count and volume = finer_volume and (open, high, low, close)"
+             " is not distinct from (finer_open, finer_high, finer_low, finer_close)",
+             f"a candle is the roll-up of its candles of {what}"),
+        # Each finer average is off by half of its last digit at most, and so is their mean; this one adds as much.
+        Rule(f"averages_{what}", "finer_count = 0 or abs(vwap * volume - finer_value) <= 0.00000001 * volume",
+             f"a vwap is the mean of those of {what}, to its last digit"),
+        Rule(f"status_{what}", "status = finer_status", f"a candle's status follows from its candles of {what}"),
+    )  # fmt: skip
+    return Check(table, query, rules)
+
 
 CHECKS = (
     Check(
@@ -77,33 +144,10 @@ CHECKS = (
         (Rule("hour_was_built", "product_count > 0",
               "Silver has the hour; if not, clear bronze_to_silver with all that follows it"),),
     ),
-    Check(
-        gold.OHLCV_1H,
-        """
-        with rolled as (
-            select
-                venue,
-                market,
-                product_id,
-                date_trunc('hour', window_start) as window_start,
-                arg_min(open, window_start) filter (open is not null) as minutes_open,
-                max(high) as minutes_high,
-                min(low) as minutes_low,
-                arg_max(close, window_start) filter (close is not null) as minutes_close,
-                sum(volume) as minutes_volume,
-                sum(trade_count) as minutes_count
-            from gold_ohlcv_1m
-            group by all
-        )
-        select * from rolled full join gold_ohlcv_1h using (venue, market, product_id, window_start)
-        """,
-        (
-            Rule("rolls_up_minutes",
-                 "trade_count = minutes_count and volume = minutes_volume and (open, high, low, close)"
-                 " is not distinct from (minutes_open, minutes_high, minutes_low, minutes_close)",
-                 "a one-hour candle is the roll-up of its minutes"),
-        ),
-    ),
+    rolls_up(gold.OHLCV_5M, gold.OHLCV_1M, frame_name(gold.OHLCV_1M), timedelta(minutes=5)),
+    rolls_up(gold.OHLCV_1H, gold.OHLCV_1M, frame_name(gold.OHLCV_1M), HOUR),
+    rolls_up(gold.OHLCV_4H, gold.OHLCV_1H, HOURS_OF_DAY, 4 * HOUR),
+    rolls_up(gold.OHLCV_1D, gold.OHLCV_1H, HOURS_OF_DAY, DAY),
     Check(
         gold.DAILY_METRICS,
         f"""

@@ -6,22 +6,27 @@ Money stays decimal throughout: it is compared before it becomes a pandas object
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from include.contracts.table import Action, Rule, Table
+from include.quality.data_docs import write_pages
 from include.renderers import gx
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.data_context import AbstractDataContext
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 5
 
@@ -30,8 +35,14 @@ class Outcome(StrEnum):
     """What a gate says of a rule."""
 
     PASS = "pass"
+    IGNORE = "ignore"
     WARN = "warn"
+    WAIVED = "waived"
     BLOCK = "block"
+
+
+OUTCOMES = {Action.IGNORE: Outcome.IGNORE, Action.WARN: Outcome.WARN}
+"""What becomes of a broken rule by its action; of any other, it blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +61,33 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """The leave to publish one hour although it breaks one rule of one table.
+
+    Args:
+        failed_count: Rows that broke it when leave was given: it is given for no more of them.
+        granted_by: Who approved it.
+    """
+
+    table: str
+    rule_id: str
+    failed_count: int
+    granted_by: str
+    why: str
+
+    def covers(self, verdict: Verdict) -> bool:
+        """Whether this is the rule, and breaks no worse than when leave was given."""
+        is_named = (verdict.table, verdict.rule_id) == (self.table, self.rule_id)
+        return is_named and verdict.failed_count <= self.failed_count
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a gate found for one rule of one table.
 
     Args:
         samples: Up to five rows that broke it, values as text.
+        waiver: By whose leave it does not block.
     """
 
     table: str
@@ -64,28 +97,42 @@ class Verdict:
     checked_count: int
     failed_count: int
     samples: tuple[Mapping[str, str | None], ...] = ()
+    waiver: Waiver | None = None
 
     @property
     def samples_json(self) -> str | None:
         """The samples as JSON, or None without any."""
         return json.dumps(self.samples, ensure_ascii=False) if self.samples else None
 
+    @property
+    def promise(self) -> str:
+        """What the rule promises, and by whose leave it may be broken."""
+        if self.waiver is None:
+            return self.description
+        return f"{self.description}; waived by {self.waiver.granted_by}: {self.waiver.why}"
+
     def __str__(self) -> str:
         found = f"{self.failed_count} of {self.checked_count} rows break it" if self.failed_count else "holds"
-        return f"{self.table} {self.rule_id}: {self.description}: {found}"
+        return f"{self.table} {self.rule_id}: {self.promise}: {found}"
 
 
 class UnjudgeableError(Exception):
     """A rule could not be evaluated, so nothing is known of the rows."""
 
 
-def judge(tables: Sequence[Table], checks: Sequence[Check], frames: Mapping[str, pa.Table]) -> list[Verdict]:
+def judge(
+    tables: Sequence[Table],
+    checks: Sequence[Check],
+    frames: Mapping[str, pa.Table],
+    pages: Path | None = None,
+) -> list[Verdict]:
     """Judge tables by their contracts and by checks that span them.
 
     Args:
         tables: Judged by their contracts.
         checks: What they must satisfy beyond.
         frames: The rows of the hour, by `layer_table`: of each judged table, and of what the checks read besides.
+        pages: Where to write what was found as pages, too; that they cannot be written changes no verdict.
 
     Raises:
         UnjudgeableError: If a rule could not be evaluated.
@@ -97,12 +144,30 @@ def judge(tables: Sequence[Table], checks: Sequence[Check], frames: Mapping[str,
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     with _connection(frames) as connection:
         judged = [(table, table.rules, gx.suite(table), f"from {frame_name(table)}") for table in tables]
-        judged += [(check.table, check.rules, gx.rule_suite(check.rules), f"from ({check.query})") for check in checks]
-        return [
+        judged += [
+            (check.table, check.rules, gx.rule_suite(check.table, check.rules), f"from ({check.query})")
+            for check in checks
+        ]
+        verdicts = [
             verdict
             for table, rules, suite, rows in judged
             for verdict in _verdicts(context, _evaluated(connection, rows, rules), suite, table, rules)
         ]
+    if pages is not None:
+        try:
+            write_pages(context, pages)
+        except Exception:
+            log.exception("the pages of the verdicts could not be written to %s", pages)
+    return verdicts
+
+
+def waive(verdicts: Iterable[Verdict], waivers: Sequence[Waiver]) -> list[Verdict]:
+    """Let through what blocks and has leave; every other verdict stays as it is.
+
+    Args:
+        waivers: Those of the hour that is judged.
+    """
+    return [_waived(verdict, waivers) if verdict.outcome is Outcome.BLOCK else verdict for verdict in verdicts]
 
 
 def frame_name(table: Table) -> str:
@@ -173,7 +238,12 @@ def _outcome(failed: int, rule: Rule | None) -> Outcome:
     if not failed:
         return Outcome.PASS
     # A row that should have been in quarantine and is not, blocks.
-    return Outcome.WARN if rule is not None and rule.action is Action.WARN else Outcome.BLOCK
+    return OUTCOMES.get(rule.action, Outcome.BLOCK) if rule is not None else Outcome.BLOCK
+
+
+def _waived(verdict: Verdict, waivers: Sequence[Waiver]) -> Verdict:
+    waiver = next((waiver for waiver in waivers if waiver.covers(verdict)), None)
+    return replace(verdict, outcome=Outcome.WAIVED, waiver=waiver) if waiver else verdict
 
 
 def _promise(rule_id: str, table: Table) -> str:

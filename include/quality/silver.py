@@ -8,6 +8,16 @@ from include.quality.judgement import Check
 
 TABLES = silver.TABLES
 
+HOURS_BEFORE = "gold_ohlcv_1h_before"
+"""The frame of the one-hour candles of the day before the hour: the newest close is the last price known before it."""
+
+SHARES = ", ".join(
+    f"('{rule.id}', {rule.up_to.numerator}, {rule.up_to.denominator})"
+    for rule in silver.TRADES.rules
+    if rule.action is Action.QUARANTINE
+)
+"""Which share of an hour each rule may put into quarantine, as rows of SQL: rule, numerator, denominator."""
+
 CHECKS = (
     Check(
         silver.TRADES,
@@ -65,6 +75,55 @@ CHECKS = (
                 "at most one row in 20 broke a rule",
             ),
         ),
+    ),
+    Check(
+        silver.TRADES_QUARANTINE,
+        f"""
+        with allowed (rule_id, most, out_of) as (values {SHARES}),
+        found as (select rule_id, count(*) as quarantined_count from silver_trades_quarantine group by all)
+        select
+            rule_id,
+            coalesce(quarantined_count, 0) as quarantined_count,
+            (select count(*) from silver_trades) + (select count(*) from silver_trades_quarantine) as row_count,
+            most,
+            out_of
+        from allowed
+        full join found using (rule_id)
+        """,
+        (
+            Rule(
+                "quarantine_within_share",
+                "quarantined_count * out_of <= row_count * most",
+                "no rule put more rows into quarantine than its share",
+            ),
+        ),
+    ),
+    Check(
+        silver.TRADES,
+        f"""
+        with known as (
+            select venue, market, product_id, arg_max(close, window_start) as last_price
+            from {HOURS_BEFORE}
+            where close is not null
+            group by all
+        )
+        select venue, market, product_id, trade_ref, trade_time, price, last_price
+        from silver_trades
+        left join known using (venue, market, product_id)
+        """,
+        (
+            Rule(
+                "price_near_last",
+                f"last_price is null or abs(price - last_price) <= last_price * {silver.PRICE_BAND}",
+                f"a price is within {silver.PRICE_BAND:.0%} of the last one before the hour, if that is known",
+                Action.WARN,
+            ),
+        ),
+    ),
+    Check(
+        silver.TRADES,
+        "select venue, market, product_id, trade_ref, _source_latency_ms, _is_late_arrival from silver_trades",
+        (Rule("came_in_time", "not _is_late_arrival", "no trade of the live feed came late", Action.IGNORE),),
     ),
     Check(
         silver.PRODUCT_HOURS,

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -61,3 +62,25 @@ def test_an_offset_that_is_a_trade_and_a_dead_letter_blocks():
 
 def test_an_hour_without_any_trade_warns():
     assert broken_by() == {"hour_has_trades"}
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "behind", "warned"),
+    [
+        ("ws", "2026-11-20T09:00:00.000001Z", 20, set()),
+        ("ws", "2026-11-20T08:59:59.999999Z", 1, set()),
+        ("ws", "2026-11-20T08:59:59.999999Z", 2, {"fresh"}),
+        ("rest", "2026-11-20T08:59:59.999999Z", 20, set()),
+        ("ws", "a while ago", 20, set()),
+    ],
+    ids=["in time", "one in twenty", "two in twenty", "history", "no time at all"],
+)
+def test_live_trades_that_come_minutes_after_they_were_made_warn(source: str, made: str, behind: int, warned: set[str]):
+    taken = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
+    trades = [
+        trade(offset)
+        | {"_source": source, "_kafka_time": taken, "time": made if offset < behind else "2026-11-20T09:04Z"}
+        for offset in range(20)
+    ]
+
+    assert broken_by(*trades) == warned

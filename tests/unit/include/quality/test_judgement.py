@@ -1,12 +1,14 @@
 from decimal import Decimal
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from include.contracts import TABLES, gold, silver
 from include.contracts.table import Action, Rule, Table
 from include.quality import GATES
-from include.quality.judgement import Check, Outcome, fingerprint, judge
+from include.quality.judgement import Check, Outcome, Verdict, Waiver, fingerprint, judge, waive
 from tests.unit.include.quality.rows import NINE, broken, frame
 
 pytestmark = pytest.mark.unit
@@ -95,3 +97,61 @@ def test_equal_rows_have_an_equal_fingerprint_in_any_order():
     assert fingerprint(one) == fingerprint(two)
     assert fingerprint(one) != fingerprint(one.slice(0, 1))
     assert fingerprint(one.slice(0, 0)) != fingerprint(one)
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        (Action.IGNORE, Outcome.IGNORE),
+        (Action.WARN, Outcome.WARN),
+        (Action.QUARANTINE, Outcome.BLOCK),
+        (Action.BLOCK, Outcome.BLOCK),
+    ],
+)
+def test_what_becomes_of_a_broken_rule_is_its_action(action: Action, outcome: Outcome):
+    check = Check(silver.TRADES, "from range(3) as n (n)", (Rule("n_is_two", "n = 2", "n is two", action),))
+
+    (verdict,) = judge([], [check], {})
+
+    assert (verdict.outcome, verdict.checked_count, verdict.failed_count) == (outcome, 3, 2)
+
+
+def test_a_rule_that_cannot_be_evaluated_is_no_verdict_at_all():
+    check = Check(silver.TRADES, "select 1 as n", (Rule("m_is_two", "m = 2", "m is two", Action.IGNORE),))
+
+    with pytest.raises(duckdb.BinderException, match="m"):
+        judge([], [check], {})
+
+
+LEAVE = Waiver("silver.trades", "price_positive", failed_count=2, granted_by="ada", why="a test of the exchange")
+
+
+def verdict(table: str = "silver.trades", rule_id: str = "price_positive", **facts: Any) -> Verdict:
+    return Verdict(
+        table,
+        rule_id,
+        "price is above zero",
+        **{"outcome": Outcome.BLOCK, "checked_count": 9, "failed_count": 2} | facts,
+    )
+
+
+def test_a_waiver_lets_through_its_own_rule():
+    (waived,) = waive([verdict()], [LEAVE])
+
+    assert (waived.outcome, waived.waiver) == (Outcome.WAIVED, LEAVE)
+    assert str(waived).endswith("price is above zero; waived by ada: a test of the exchange: 2 of 9 rows break it")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        verdict(rule_id="size_positive"),
+        verdict(table="silver.trades_quarantine"),
+        verdict(failed_count=3),
+        verdict(outcome=Outcome.WARN),
+        verdict(outcome=Outcome.PASS, failed_count=0),
+    ],
+    ids=["another rule", "another table", "more rows", "a warning", "no fault"],
+)
+def test_a_waiver_changes_nothing_that_it_does_not_name(other: Verdict):
+    assert waive([other], [LEAVE]) == [other]
