@@ -2,7 +2,8 @@
 
 The stream commits to Bronze every few seconds, so its tables gather snapshots and small files by the thousand. Each
 hour, between two hours of the market, this keeps them small; rows are never changed. Branches of attempts that were not
-published are deleted once `LAKE_FAILED_BRANCHES_KEPT` (14 days) has passed.
+published are deleted once `LAKE_FAILED_BRANCHES_KEPT` (14 days) has passed, people's branches once nobody has committed
+to them for `LAKE_DEVELOPMENT_BRANCHES_KEPT` (14 days).
 
 **When it fails**, nothing is lost and readers see what they saw: queries of Bronze only grow slower. The next run does
 what this one did not. If it fails again and again, its log names the table; see `docs/runbook.md`.
@@ -14,7 +15,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import CronTriggerTimetable, dag
 
 from include.orchestration.defaults import TASK_DEFAULTS
-from include.orchestration.publishing import forget_failed_attempts
+from include.orchestration.publishing import forget_development_branches, forget_failed_attempts
 from include.orchestration.spark_jobs import stand_alone
 from include.settings import CHECKOUT
 
@@ -30,13 +31,14 @@ from include.settings import CHECKOUT
     default_args=TASK_DEFAULTS,
 )
 def bronze_upkeep() -> None:
-    """Do both, in no order."""
+    """Do all of it, in no order."""
     SparkSubmitOperator(
         task_id="keep_bronze_small",
         application=str(CHECKOUT / "spark_apps" / "bronze_upkeep" / "job.py"),
         pre_execute=stand_alone,
     )
     forget_failed_attempts()
+    forget_development_branches()
 
 
 bronze_upkeep()

@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from include.contracts import bronze, silver
@@ -43,6 +44,10 @@ FOLLOWED_WITHIN = timedelta(hours=3)
 
 CLOCKS_APART = timedelta(days=1)
 """How far our clock may be behind the exchange's: nothing about an hour arrives earlier than this before it."""
+
+
+MOMENTS = ("covered_from", "before_time", "after_time")
+"""When the venue's ids before, in and after the hour were seen."""
 
 
 class HourWouldShrinkError(RuntimeError):
@@ -77,55 +82,75 @@ class Lake:
         """Return a table."""
         return self._spark.table(self._name(table))
 
-    def replace(self, table: Table, hour: datetime, rows: DataFrame) -> int:
-        """Make the rows the table's only ones of the hour; return how many there are.
+    def of_hour(self, table: Table, hour: datetime) -> DataFrame:
+        """Return a table's rows of an hour."""
+        return self.read(table).where(_within(table, hour))
+
+    def replace(self, hours: Mapping[Table, DataFrame], hour: datetime) -> dict[Table, int]:
+        """Make the rows the only ones of the hour in each table; return how many there are.
 
         Two commits, delete and append, on a branch that nobody reads before it is merged. The bounds are literals, so
         that only the hour's files are touched: dropped whole where they hold nothing else, which is the usual case, or
-        rewritten after a compaction, when Iceberg's overwrite by filter would be refused.
+        rewritten after a compaction, when Iceberg's overwrite by filter would be refused. Nothing is committed for no
+        rows, and all are counted at once: to plan a query takes longer than to count an hour.
 
         Args:
-            rows: Best persisted: they are counted first, so that nothing is committed for none.
+            hours: Best persisted.
         """
-        start, end = (f"timestamp '{moment:%Y-%m-%d %H:%M:%S}+00:00'" for moment in (hour, hour + HOUR))
-        within = f"{table.hour_column} >= {start} and {table.hour_column} < {end}"
-        count = rows.count()
-        self._spark.sql(f"delete from {self._name(table)} where {within}")
-        if count:
-            rows.writeTo(self._name(table)).append()
-        return count
+        standing = counts({table: self.of_hour(table, hour) for table in hours})
+        given = counts(hours)
+        for table, rows in hours.items():
+            if standing[table]:
+                self._spark.sql(f"delete from {self._name(table)} where {_within(table, hour)}")
+            if given[table]:
+                rows.writeTo(self._name(table)).append()
+        return given
 
     def _name(self, table: Table) -> str:
         return f"{self._catalog}.{table.full_name}"
 
 
-def evidence(lake: Lake, hour: datetime, expected: Sequence[Product]) -> DataFrame:
+def counts(frames: Mapping[Table, DataFrame]) -> dict[Table, int]:
+    """Count the rows of several frames in one query."""
+    named = [rows.select(F.lit(table.full_name).alias("name")) for table, rows in frames.items()]
+    found = {row["name"]: row["count"] for row in reduce(DataFrame.union, named).groupBy("name").count().collect()}
+    return {table: found.get(table.full_name, 0) for table in frames}
+
+
+def evidence(lake: Lake, hour: datetime, expected: Sequence[Product]) -> tuple[DataFrame, list[Row]]:
     """Say what progress proves of the hour; only what lies at its edges is read if that says enough.
 
     Args:
         expected: Products that ought to be followed.
+
+    Returns:
+        A row for each followed product, and the same rows here, their moments as microseconds.
     """
     reached = F.col("closed_through")
     at_start = reached.between(F.lit(hour - EDGE), F.lit(hour))
     at_end = reached.between(F.lit(hour + HOUR), F.lit(hour + HOUR + EDGE))
     progress = lake.read(bronze.INGESTION_PROGRESS)
     near = transforms.evidence(progress.where(at_start | at_end), hour).persist()
-    found = near.select(*PRODUCT, "is_closed").collect()
+    found = _collected(near)
     if all(row.is_closed for row in found) and {tuple(row)[:3] for row in found}.issuperset(expected):
-        return near
-    return transforms.evidence(progress.where(reached >= F.lit(hour - FOLLOWED_WITHIN)), hour).persist()
+        return near, found
+    near.unpersist()
+    far = transforms.evidence(progress.where(reached >= F.lit(hour - FOLLOWED_WITHIN)), hour).persist()
+    return far, _collected(far)
 
 
-def span(followed: DataFrame, hour: datetime) -> tuple[datetime, datetime]:
+def span(followed: Iterable[Row], hour: datetime) -> tuple[datetime, datetime]:
     """Return the exchange times from which and to which trades are to be read, to see what lies at the hour's edges.
 
     Where progress says how the ids stood, that is a few seconds to either side; else an hour.
+
+    Args:
+        followed: What `evidence` says, collected.
     """
     end = hour + HOUR
     since, until = hour, end
-    moments = (F.unix_micros(name) for name in ("covered_from", "before_time", "after_time"))
-    for row in followed.select(*moments).collect():
-        covered_from, before, after = (_moment(micros) for micros in row)
+    for row in followed:
+        covered_from, before, after = (_moment(row[name]) for name in MOMENTS)
         if before is not None:
             since = min(since, before)
         elif covered_from is not None and covered_from < hour:
@@ -141,8 +166,8 @@ def build(lake: Lake, job: Job) -> dict[str, int]:
         HourWouldShrinkError: If trades would be lost, and that is not allowed.
     """
     hour = job.hour
-    followed = evidence(lake, hour, job.expected)
-    since, until = span(followed, hour)
+    followed, collected = evidence(lake, hour, job.expected)
+    since, until = span(collected, hour)
     near = transforms.near(lake.read(bronze.TRADES), hour, since, until)
     judged = transforms.judge(near, job.late_after).persist()
     if not job.may_shrink:
@@ -157,21 +182,27 @@ def build(lake: Lake, job: Job) -> dict[str, int]:
         silver.TRADE_GAPS: gaps,
         silver.PRODUCT_HOURS: transforms.product_hours(trades, gaps, followed, hour).persist(),
     }
-    return {table.full_name: lake.replace(table, hour, rows) for table, rows in tables.items()}
+    return {table.full_name: count for table, count in lake.replace(tables, hour).items()}
 
 
 def refuse_to_shrink(lake: Lake, judged: DataFrame, hour: datetime) -> None:
     """Raise unless every trade that Silver has of the hour is among the judged rows."""
     grain = list(silver.TRADES.grain)
-    there = lake.read(silver.TRADES).where(
-        (F.col("trade_time") >= F.lit(hour)) & (F.col("trade_time") < F.lit(hour + HOUR))
-    )
-    lost = there.join(judged.select(*grain), grain, "left_anti").count()
+    lost = lake.of_hour(silver.TRADES, hour).join(judged.select(*grain), grain, "left_anti").count()
     if lost:
         raise HourWouldShrinkError(
             f"{lost} trades that silver.trades has of {hour:{KEY_FORMAT}} are no longer in Bronze, "
             "which keeps them for a limited time; to lose them all the same, give --allow-shrink"
         )
+
+
+def _within(table: Table, hour: datetime) -> str:
+    start, end = (f"timestamp '{moment:%Y-%m-%d %H:%M:%S}+00:00'" for moment in (hour, hour + HOUR))
+    return f"{table.hour_column} >= {start} and {table.hour_column} < {end}"
+
+
+def _collected(followed: DataFrame) -> list[Row]:
+    return followed.select(*PRODUCT, "is_closed", *(F.unix_micros(name).alias(name) for name in MOMENTS)).collect()
 
 
 def _moment(micros: int | None) -> datetime | None:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spark_apps.bronze_upkeep.retention import MetadataFile, Snapshot, deletable, expirable
+from spark_apps.upkeep.history import MetadataFile, Snapshot, deletable, expirable
 
 pytestmark = pytest.mark.unit
 

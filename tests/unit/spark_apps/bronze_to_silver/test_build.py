@@ -1,0 +1,48 @@
+"""An hour is replaced in all of Silver, and nothing is committed for nothing."""
+
+from datetime import timedelta
+
+import pytest
+
+from include.contracts import bronze, silver
+from spark_apps.bronze_to_silver.job import Job, Lake, build
+from tests.unit.spark_apps.conftest import NINE, received
+
+pytestmark = [pytest.mark.unit, pytest.mark.timeout(300)]
+
+READ = (bronze.TRADES, bronze.INGESTION_PROGRESS, bronze.INGESTION_EVENTS)
+
+
+def trade(offset, time):
+    return received(offset, NINE) | {"price": "1", "size": "1", "side": "buy", "time": time}
+
+
+def commits(spark, table):
+    return spark.table(f"lake.{table.full_name}.snapshots").count()
+
+
+def test_an_hour_that_is_built_again_has_what_came_since_and_other_hours_stay(spark, tables, commit):
+    tables(*READ, *silver.TABLES)
+    lake = Lake(spark, "lake")
+    nine = Job(NINE, expected=(), late_after=timedelta(minutes=5), may_shrink=False)
+    ten = Job(NINE + timedelta(hours=1), expected=(), late_after=timedelta(minutes=5), may_shrink=False)
+    commit(bronze.TRADES, trade(1, "2026-11-20T09:00:01Z"))
+    commit(bronze.TRADES, trade(2, "2026-11-20T10:00:01Z"))
+
+    assert build(lake, nine)[silver.TRADES.full_name] == 1
+    assert build(lake, ten)[silver.TRADES.full_name] == 1
+    commit(bronze.TRADES, trade(3, "2026-11-20T09:00:02Z"))
+    assert build(lake, nine)[silver.TRADES.full_name] == 2
+
+    rows = spark.table("lake.silver.trades").orderBy("trade_ref").collect()
+    assert [row["trade_ref"] for row in rows] == ["1", "2", "3"]
+
+
+def test_nothing_is_committed_to_a_table_that_has_no_rows_of_the_hour(spark, tables, commit):
+    tables(*READ, *silver.TABLES)
+    hour = Job(NINE, expected=(), late_after=timedelta(minutes=5), may_shrink=False)
+    commit(bronze.TRADES, trade(1, "2026-11-20T09:00:01Z"))
+
+    build(Lake(spark, "lake"), hour)
+
+    assert (commits(spark, silver.TRADES), commits(spark, silver.TRADES_QUARANTINE)) == (1, 0)
