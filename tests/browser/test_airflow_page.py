@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from include.contracts import gold
 from tests.drivers.airflow import DAG, Airflow
 from tests.drivers.demo import Demo
 from tests.drivers.running_stack import RunningStack
@@ -15,7 +16,7 @@ from tests.drivers.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900), pytest.mark.usefixtures("photograph")]
 
-MODELS = ("stg_trades", "int_trades_enriched", "ohlcv_1m", "ohlcv_1h", "daily_metrics", "price_latest")
+MODELS = ("stg_trades", "int_trades_enriched", *(table.name for table in gold.TABLES))
 
 
 def test_the_graph_shows_every_model_as_a_node_between_the_gates(page: Page, stack: RunningStack):
