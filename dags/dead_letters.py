@@ -8,8 +8,8 @@ A frame that a producer could not read, and a raw record that Bronze could not p
 - **replay**: today's parser reads the chosen ones again. What it can read goes to the venue's raw topic as if it had
   just come, each letter exactly once, however often it is chosen; what it cannot read stays, with its reason.
 
-A replay after the parser was mended gives back the trades, but not the hours that were published without them: the note
-names those. Rebuild them with `trades_hourly` (*Trigger → Backfill*, reprocess all).
+A replay after the parser was mended gives back the trades. The note names the published hours that they are of;
+`late_trades` rebuilds those that lack them, or says that they are too old for it.
 
 **When it fails**, clear the task that failed: a replay that was cut off is finished first, and sends nothing twice.
 

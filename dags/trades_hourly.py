@@ -18,20 +18,20 @@ opened anew. If Bronze was at fault, clear from `gate_bronze`.
 from __future__ import annotations
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import CronPartitionTimetable, TaskGroup, dag
+from airflow.sdk import CronPartitionTimetable, dag
 
-from include.contracts import gold, silver
 from include.contracts.table import Layer
+from include.orchestration.announcing import announce_tables, measure_hour
 from include.orchestration.dbt_models import gold_models
 from include.orchestration.defaults import TASK_DEFAULTS
 from include.orchestration.gates import QualityGate
 from include.orchestration.hours import KEY_FORMAT
-from include.orchestration.publishing import BRANCH, announce, give_turn_back, open_branch, publish
+from include.orchestration.mending import tell_mended
+from include.orchestration.publishing import BRANCH, give_turn_back, open_branch, publish
 from include.orchestration.repairing import RepairGaps
 from include.orchestration.schedule import first_run
 from include.orchestration.spark_jobs import stand_alone
 from include.orchestration.waiting import TakeTurn, WaitForHour
-from include.renderers.airflow import asset
 from include.settings import CHECKOUT, Settings
 
 settings = Settings.load()
@@ -57,23 +57,18 @@ def trades_hourly() -> None:
         conf={"spark.sql.catalog.lake.ref": BRANCH},
         pre_execute=stand_alone,
     )
+    gate_silver = QualityGate(task_id="gate_silver", layer=Layer.SILVER, branch=BRANCH)
+    gold = gold_models(settings, opened=branch, judged=gate_silver, group_id="dbt_gold")
     published = publish(turn.output)
-    with TaskGroup("announce") as announced:
-        for table in (*silver.TABLES, *gold.TABLES):
-            announce.override(task_id=f"{table.layer}_{table.name}", outlets=[asset(table)])(table.full_name)
+    announced = announce_tables(settings, measure_hour(published), group_id="announce")
 
+    WaitForHour(task_id="wait_for_hour") >> RepairGaps(task_id="repair_gaps") >> turn >> branch
+    branch >> QualityGate(task_id="gate_bronze", layer=Layer.BRONZE, branch=BRANCH) >> bronze_to_silver >> gate_silver
     (
-        WaitForHour(task_id="wait_for_hour")
-        >> RepairGaps(task_id="repair_gaps")
-        >> turn
-        >> branch
-        >> QualityGate(task_id="gate_bronze", layer=Layer.BRONZE, branch=BRANCH)
-        >> bronze_to_silver
-        >> QualityGate(task_id="gate_silver", layer=Layer.SILVER, branch=BRANCH)
-        >> gold_models(settings, group_id="dbt_gold")
+        gold
         >> QualityGate(task_id="gate_gold", layer=Layer.GOLD, branch=BRANCH)
         >> published
-        >> [announced, give_turn_back(turn.output).as_teardown(setups=[turn, branch])]
+        >> [announced, tell_mended(), give_turn_back(turn.output).as_teardown(setups=[turn, branch])]
     )
 
 

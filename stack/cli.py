@@ -16,7 +16,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from include.settings import CHECKOUT
+from include.contracts.table import Layer
+from include.quality.judgement import Outcome
+from include.settings import CHECKOUT, Settings
+from stack import branch as branch_of
 from stack import console as airflow_console
 from stack import demo as demonstration
 from stack import doctor as doctor_of
@@ -31,6 +34,8 @@ WIDTH_OF_FILES = 160
 """Columns of output that no terminal shows."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+branch_app = typer.Typer(no_args_is_help=True, help="Branches of the lake, to try something on.")
+app.add_typer(branch_app, name="branch")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 err = Console(stderr=True, highlight=False)
 
@@ -231,6 +236,90 @@ def run(context: typer.Context) -> None:
             os.execvpe(context.args[0], context.args, environment)
         except FileNotFoundError as missing:
             raise StackError(f"There is no command {context.args[0]}.") from missing
+
+
+@branch_app.command("create")
+def create_branch(name: str) -> None:
+    """Make a branch of the whole lake, in a second, and say how to work on it."""
+    with _in_one_sentence():
+        settings = preflight.load_settings()
+        made = branch_of.create(settings, name)
+        out.print(f"{made} is the whole lake as readers see it now; what you write there they do not see. On it:")
+        show_usage(settings, made)
+
+
+@branch_app.command("use")
+def use_branch(name: str) -> None:
+    """Say how each tool is made to work on a branch."""
+    with _in_one_sentence():
+        settings = preflight.load_settings()
+        show_usage(settings, branch_of.name_of(settings, name))
+
+
+def show_usage(settings: Settings, branch: str) -> None:
+    """Print how each tool is made to work on a branch; nothing is wrapped, so that it can be copied."""
+    for tool, command in branch_of.usage(settings, branch):
+        out.print(f"  {tool:14} {command}", soft_wrap=True, markup=False)
+
+
+@branch_app.command("list")
+def list_branches() -> None:
+    """Show all branches of people."""
+    with _in_one_sentence():
+        for line in branch_of.listing(preflight.load_settings()) or ["There is none."]:
+            out.print(line, soft_wrap=True)
+
+
+@branch_app.command("diff")
+def diff_branch(name: str) -> None:
+    """Show what a branch made of the lake: tables, snapshots, rows added, removed and changed."""
+    with _in_one_sentence():
+        for line in branch_of.differences(preflight.load_settings(), name):
+            out.print(line, soft_wrap=True)
+
+
+@branch_app.command("merge")
+def merge_branch(name: str) -> None:
+    """Bring a branch into what readers see: Airflow takes the turn, judges what changed, and merges."""
+    with _in_one_sentence():
+        tell("Airflow merges it; the gates take some seconds an hour that changed")
+        out.print(branch_of.merge(preflight.load_settings(), name), soft_wrap=True)
+
+
+@branch_app.command("drop")
+def drop_branch(name: str) -> None:
+    """Delete a branch, with what was not merged."""
+    with _in_one_sentence():
+        out.print(f"It is dropped; it stood at {branch_of.drop(preflight.load_settings(), name)}.")
+
+
+OnBranch = Annotated[str, typer.Option("--branch", help="A branch that `branch create` made.")]
+OfHour = Annotated[str, typer.Option("--hour", help="The hour to work on, such as 2026-11-20T09.")]
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def dbt(context: typer.Context, branch: OnBranch, hour: OfHour = "") -> None:
+    """Run dbt on a branch, as in `dbt --branch x --hour 2026-11-20T09 run --select ohlcv_1h`."""
+    with _in_one_sentence():
+        settings = preflight.load_settings()
+        name = branch_of.name_of(settings, branch)
+        layout, _, _ = lifecycle.open_stack(settings)
+        # The manifest that Airflow draws its tasks from is that of the checkout when the stack came up.
+        target = layout.temporary / f"dbt-{name}"
+        on_branch = {"LAKE_REF": name, "DBT_TARGET_PATH": str(target)} | ({"LAKE_HOUR": hour} if hour else {})
+        environment = inherited(os.environ) | layout.environment() | airflow_console.dbt_environment(layout) | on_branch
+        os.execve(layout.bin / "dbt", ["dbt", *context.args], environment)
+
+
+@app.command()
+def gate(branch: OnBranch, hour: OfHour, layer: Layer = Layer.GOLD) -> None:
+    """Hold an hour on a branch against the gates; exit code 1 if it would not be published."""
+    with _in_one_sentence():
+        verdicts = branch_of.judge(preflight.load_settings(), branch, layer, hour)
+        for verdict in verdicts:
+            out.print(f"{verdict.outcome:5} {verdict}", soft_wrap=True, markup=False)
+        if any(verdict.outcome is Outcome.BLOCK for verdict in verdicts):
+            raise StackError(f"{hour} would not be published.")
 
 
 def choose(*, profile: str | None, exchange: str | None, recording: Path | None) -> None:

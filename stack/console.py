@@ -22,7 +22,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(CHECKOUT / "airflow" / "airflow.cfg"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "include" / "plugins"),
         "AIRFLOW__CORE__FERNET_KEY": revealed(settings, "airflow_fernet_key"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow.url}/execution/",
         "AIRFLOW__CORE__AUTH_MANAGER":

@@ -28,8 +28,8 @@ FLOWING = ("bronze-", "producer-", "airflow-")
 """Beginnings of the names of services that put data into the lake."""
 
 OURS = {
-    "airflow", "alerts.ndjson", "checkpoints", "conf", "data", "dbt", "leases", "logs", "replica-clock.json", "run",
-    "scale.json", "secrets.env", "settings.env", "spool", "tmp", "up.lock",
+    "airflow", "alerts.ndjson", "checkpoints", "conf", "data", "data_docs", "dbt", "leases", "logs",
+    "replica-clock.json", "run", "scale.json", "secrets.env", "settings.env", "spool", "tmp", "up.lock",
 }  # fmt: skip
 """What lies in a state folder; a folder with anything else is not removed."""
 

@@ -25,8 +25,11 @@ NESSIE_HEAP = "256m"
 THRIFT_HEAP = "896m"
 BRONZE_HEAP = "640m"
 
+STREAMING_CHECKPOINTS = "spark.sql.streaming.checkpointFileManagerClass"
 ABORTABLE = "org.apache.spark.internal.io.cloud.AbortableStreamBasedCheckpointFileManager"
 """Writes a checkpoint's file to an object store by one upload, which a failure leaves without effect."""
+RENAMING = "org.apache.spark.sql.execution.streaming.FileSystemBasedCheckpointFileManager"
+"""Renames a file on a disk by a system call. Spark's default asks the program `readlink` some ten times a batch."""
 
 TEMPLATES = {
     "kafka": ("server.properties", "log4j2.properties"),
@@ -209,9 +212,9 @@ def bronze_writer(layout: Layout) -> Service:
     }
     on_store = {
         "spark.driver.extraClassPath": f"{layout.jars(jars.SPARK)}/*:{layout.jars(jars.CHECKPOINTS)}/*",
-        "spark.sql.streaming.checkpointFileManagerClass": ABORTABLE,
+        STREAMING_CHECKPOINTS: ABORTABLE,
     }
-    chosen = ui | (on_store if layout.settings.checkpoints == "s3" else {})
+    chosen = ui | (on_store if layout.settings.checkpoints == "s3" else {STREAMING_CHECKPOINTS: RENAMING})
     return Service(
         "bronze-writer",
         "Kafka → Bronze, exactly once",

@@ -113,7 +113,7 @@ def addresses(settings: Settings) -> Table:
     table.add_column(overflow="fold")
     passwords = settings.state_dir / "airflow" / "passwords.json"
     table.add_row("Airflow", f"{settings.airflow.url}  user {console.USER}, password in {passwords}")
-    table.add_row("the hours", f"{settings.airflow.url}/dags/trades_hourly")
+    table.add_row("the hours", f"{settings.airflow.url}/plugin/hours")
     table.add_row("dbt docs", f"{settings.airflow.url}/cosmos/lake/dbt_docs_index.html")
     table.add_row("Spark", settings.spark_ui.url)
     if settings.exchange == "replica":

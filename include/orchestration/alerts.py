@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
 from include.alerting import Severity, deliver
 from include.orchestration.turn import FAILED
 from include.settings import Settings
+
+if TYPE_CHECKING:
+    from include.quality.judgement import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +34,26 @@ class Finding:
     samples: tuple[Mapping[str, str | None], ...]
 
 
+def findings_of(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:
+    """Say what a gate found as an alert tells it."""
+    return tuple(Finding(v.table, v.rule_id, v.promise, v.checked_count, v.failed_count, v.samples) for v in verdicts)
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """Something a person should know, with what they need to act.
 
     Args:
-        severity: `failure` if the hour was not published, `warning` if it goes on.
+        severity: `failure` if the hour was not published, `warning` if it goes on, `success` if it is mended.
         summary: One sentence: what happened.
         hour: The partition key, None for work that has no hour.
         branch: The Nessie branch under which the attempt can be inspected, None where there is none.
         run_url: The page of the task's attempt in Airflow.
         runbook: Where it says what to do.
+        branch_url: The page of the branch in Nessie.
     """
 
-    severity: str
+    severity: Severity
     summary: str
     dag_id: str
     task_id: str
@@ -55,6 +64,7 @@ class Alert:
     run_url: str
     runbook: str
     findings: tuple[Finding, ...] = ()
+    branch_url: str | None = None
 
     @property
     def body(self) -> str:
@@ -66,7 +76,14 @@ class Alert:
                 f"{finding.failed_count} of {finding.checked_count} rows break it"
             )
             lines += [f"    {json.dumps(sample, ensure_ascii=False)}" for sample in finding.samples]
-        facts = {"hour": self.hour, "branch": self.branch, "run": self.run_id, "log": self.run_url, "do": self.runbook}
+        facts = {
+            "hour": self.hour,
+            "branch": self.branch,
+            "at": self.branch_url,
+            "run": self.run_id,
+            "log": self.run_url,
+            "do": self.runbook,
+        }
         return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts.items() if value)])
 
 
@@ -76,26 +93,30 @@ def send(settings: Settings, alert: Alert) -> None:
     Raises:
         ExceptionGroup: If any way failed, after all were tried.
     """
-    severity: Severity = "failure" if alert.severity == "failure" else "warning"
-    deliver(settings, asdict(alert), title=alert.summary, body=alert.body, severity=severity)
+    deliver(settings, asdict(alert), title=alert.summary, body=alert.body, severity=alert.severity)
 
 
 def warn(
-    context: Mapping[str, Any], summary: str, *, branch: str | None = None, findings: tuple[Finding, ...] = ()
+    context: Mapping[str, Any],
+    summary: str,
+    *,
+    branch: str | None = None,
+    findings: tuple[Finding, ...] = (),
+    severity: Severity = "warning",
 ) -> None:
     """Alert of something that does not stop the hour; nor does an alert that cannot be delivered."""
     try:
-        alert = from_context(context, summary, severity="warning", branch=branch, findings=findings)
+        alert = from_context(context, summary, severity=severity, branch=branch, findings=findings)
         send(Settings.load(), alert)
     except ExceptionGroup:
-        log.exception("the warning above did not reach everyone")
+        log.exception("the alert above did not reach everyone")
 
 
 def from_context(
     context: Mapping[str, Any],
     summary: str,
     *,
-    severity: str,
+    severity: Severity,
     branch: str | None = None,
     findings: tuple[Finding, ...] = (),
 ) -> Alert:
@@ -113,6 +134,7 @@ def from_context(
         run_url=ti.log_url,
         runbook=f"{RUNBOOK}#{ti.task_id.partition('.')[0]}",
         findings=findings,
+        branch_url=f"{Settings.load().nessie.url}/tree/{branch}" if branch else None,
     )
 
 

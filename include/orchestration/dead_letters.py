@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from include.contracts import bronze, silver
+from include.contracts import bronze
 from include.contracts.topics import REPLAYS
 from include.contracts.venues import VENUES
 from include.orchestration.evidence import TopicLog
-from include.orchestration.hours import Hour
-from include.orchestration.lake import between, instant, rows
+from include.orchestration.lake import instant, rows
 from include.settings import CHECKOUT
 
 if TYPE_CHECKING:
@@ -217,17 +216,6 @@ def replay(places: Iterable[str], since: datetime, say: Callable[[str], None]) -
     if process.returncode != 0:
         raise RuntimeError(f"the replay ended with {process.returncode}: {last}")
     return outcome
-
-
-def published(catalog: Catalog, hours: Iterable[str]) -> list[str]:
-    """Return which hours have been published: a rebuild would give them the trades that they lack."""
-    keys = sorted(hours)
-    if not keys:
-        return []
-    first, last = Hour.of_key(keys[0]), Hour.of_key(keys[-1])
-    condition = between("hour_start", instant(first.start), instant(last.end))
-    built = rows(catalog, silver.PRODUCT_HOURS, condition, ("hour_start",)).column("hour_start").to_pylist()
-    return sorted(set(keys) & {Hour(start).key for start in set(built)})
 
 
 def cut(lines: Iterable[str]) -> str:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from include.contracts import ops
-from include.quality.judgement import Verdict
+from include.orchestration.hours import Hour
+from include.orchestration.lake import instant, open_catalog, rows
+from include.orchestration.ops_rows import insert
+from include.orchestration.turn import OF_HOUR
 from include.settings import Settings
+
+if TYPE_CHECKING:
+    from include.quality.judgement import Verdict
+
+
+CLOCK_SKEW = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +33,12 @@ class Attempt:
 
 
 def keep(settings: Settings, attempt: Attempt, verdicts: Sequence[Verdict]) -> None:
-    """Write verdicts to `ops.gate_results` in one commit, through the Thrift server.
+    """Write verdicts to `ops.gate_results` in one commit.
 
     Raises:
-        Exception: Whatever PyHive raises when the server does not answer or refuses.
+        Exception: Whatever PyHive raises when the Thrift server does not answer or refuses.
     """
-    from pyhive import hive
-
-    # It logs each statement whole, at the level of what matters.
-    logging.getLogger("pyhive").setLevel(logging.WARNING)
-    table = ops.GATE_RESULTS
-    values = [
+    rows = [
         (
             verdict.table,
             attempt.partition_key,
@@ -46,23 +50,20 @@ def keep(settings: Settings, attempt: Attempt, verdicts: Sequence[Verdict]) -> N
             attempt.run_id,
             attempt.try_number,
             attempt.branch,
-            # As text: the driver would write a timestamp without its time zone.
             attempt.checked_at.isoformat(),
         )
         for verdict in verdicts
     ]
-    row = "(" + ", ".join("%s" for _ in table.column_names) + ")"
-    columns = ", ".join(f"cast({column.name} as {column.type}) as {column.name}" for column in table.columns)
-    statement = (
-        f"insert into {settings.catalog}.{table.full_name} select {columns} "
-        f"from values {', '.join(row for _ in values)} as verdicts ({', '.join(table.column_names)})"
-    )
-    # Without this prefix Spark's Thrift server ignores the setting.
-    session = {f"set:hiveconf:spark.sql.catalog.{settings.catalog}.ref": settings.branch}
-    with (
-        hive.connect(
-            host=settings.thrift.host, port=settings.thrift.port, username="gates", configuration=session
-        ) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(statement, tuple(value for row_values in values for value in row_values))
+    insert(settings, ops.GATE_RESULTS, rows)
+
+
+def of_hour(settings: Settings, hour: Hour) -> list[dict[str, Any]]:
+    """Return the verdicts of every attempt at building an hour, as rows of `ops.gate_results`.
+
+    What was found of the hour once it was published, or on a person's branch, is not among them.
+    """
+    # No attempt is older than its hour by more than clocks differ: what was checked before is not read.
+    checked = f"checked_at >= '{instant(hour.start - CLOCK_SKEW)}' and branch like '{OF_HOUR}%'"
+    with open_catalog(settings, settings.branch) as catalog:
+        found = rows(catalog, ops.GATE_RESULTS, f"partition_key == '{hour.key}' and {checked}")
+    return found.to_pylist()  # type: ignore[no-any-return]

@@ -6,21 +6,20 @@ wherever the DAG is parsed. This one judges a whole layer in one process, and do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.contracts.table import Layer, Table
+from include.contracts.table import Layer
 from include.orchestration import alerts
 from include.orchestration.hours import Hour
 from include.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from include.orchestration.judging import Judgement
     from include.quality.judgement import Verdict
 
 
@@ -35,6 +34,7 @@ class GateFailedError(AirflowFailException):
 class QualityGate(BaseOperator):
     """Judges a layer's hour by its contracts and by what ties it to the layer before.
 
+    A rule that blocks and that somebody has waived for the hour lets it through, with an alert that says who and why.
     Each verdict is kept in `ops.gate_results`, also when the gate blocks. The result is, by table, its rows, a hash of
     its content, the verdict and the rules that it was warned of.
 
@@ -57,26 +57,23 @@ class QualityGate(BaseOperator):
         Raises:
             GateFailedError: If a blocking rule is broken.
         """
-        from include.orchestration import gate_results, hour_frames
-        from include.quality import GATES
-        from include.quality.judgement import Outcome, judge
-        from include.renderers import gx
+        from include.orchestration import gate_results
+        from include.orchestration.judging import judge_hour
 
-        gx.quieten()
         settings = Settings.load()
         hour = Hour.of_key(context["dag_run"].partition_key)
-        frames = hour_frames.READERS[self.layer](settings, self.branch, hour)
-        tables, checks = GATES[self.layer]
-        verdicts = judge(tables, checks, frames)
-        for verdict in verdicts:
-            self.log.info("%-5s %s", verdict.outcome, verdict)
+        docs = settings.data_docs_dir / hour.key / str(self.layer)
+        judgement = judge_hour(settings, self.layer, self.branch, hour, docs)
+        for verdict in judgement.verdicts:
+            self.log.info("%-6s %s", verdict.outcome, verdict)
 
-        blocked = [verdict for verdict in verdicts if verdict.outcome is Outcome.BLOCK]
-        failure = _failure(self.layer, hour, self.branch, blocked) if blocked else None
+        blocked = judgement.blocked
+        pages = f"{settings.airflow.url}/data_docs/{hour}/{self.layer}/index.html"
+        failure = _failure(self.layer, hour, self.branch, blocked, pages) if blocked else None
         ti = context["ti"]
         attempt = gate_results.Attempt(hour.key, ti.run_id, ti.try_number, self.branch, datetime.now(UTC))
         try:
-            gate_results.keep(settings, attempt, verdicts)
+            gate_results.keep(settings, attempt, judgement.verdicts)
         except Exception as error:
             if failure is None:
                 raise
@@ -85,41 +82,36 @@ class QualityGate(BaseOperator):
             raise failure from error
         if failure is not None:
             raise failure
-        warned = [verdict for verdict in verdicts if verdict.outcome is Outcome.WARN]
-        if warned:
+        if warned := judgement.warned:
+            waived = sum(verdict.waiver is not None for verdict in warned)
             summary = f"{self.layer} of {hour} goes on with {len(warned)} warnings"
-            alerts.warn(context, summary, branch=self.branch, findings=_findings(warned))
-        return _results(tables, frames, warned)
+            summary += f", {waived} of them of rules that would block it and are waived" if waived else ""
+            alerts.warn(context, summary, branch=self.branch, findings=alerts.findings_of(warned))
+        return _results(judgement)
 
 
-def _results(
-    tables: Sequence[Table], frames: Mapping[str, pa.Table], warned: Sequence[Verdict]
-) -> dict[str, dict[str, Any]]:
+def _results(judgement: Judgement) -> dict[str, dict[str, Any]]:
     from include.quality.judgement import Outcome, fingerprint, frame_name
 
     results = {}
-    for table in tables:
-        frame = frames[frame_name(table)]
-        warnings = [verdict.rule_id for verdict in warned if verdict.table == table.full_name]
+    for table in judgement.tables:
+        frame = judgement.frames[frame_name(table)]
+        broken = [verdict for verdict in judgement.warned if verdict.table == table.full_name]
+        is_waived = any(verdict.waiver for verdict in broken)
         results[table.full_name] = {
             "rows": frame.num_rows,
-            # Bronze is never rebuilt, so nobody compares it.
-            "content_hash": None if table.layer is Layer.BRONZE else fingerprint(frame),
-            "verdict": str(Outcome.WARN if warnings else Outcome.PASS),
-            "warnings": warnings,
+            # What stands at an offset never changes, so the offsets stand for Bronze's rows, payloads and all.
+            "content_hash": fingerprint(frame.select(table.grain) if table.layer is Layer.BRONZE else frame),
+            "verdict": str(Outcome.WAIVED if is_waived else Outcome.WARN if broken else Outcome.PASS),
+            "warnings": [verdict.rule_id for verdict in broken],
         }
     return results
 
 
-def _failure(layer: Layer, hour: Hour, branch: str, blocked: Sequence[Verdict]) -> GateFailedError:
+def _failure(layer: Layer, hour: Hour, branch: str, blocked: Sequence[Verdict], pages: str) -> GateFailedError:
     lines = [f"{layer} of {hour} on branch {branch} breaks {len(blocked)} rules, so the hour is not published"]
     for verdict in blocked:
         lines.append(f"- {verdict}")
         lines += [f"    {dict(sample)}" for sample in verdict.samples]
-    return GateFailedError("\n".join(lines), _findings(blocked))
-
-
-def _findings(verdicts: Sequence[Verdict]) -> tuple[alerts.Finding, ...]:
-    return tuple(
-        alerts.Finding(v.table, v.rule_id, v.description, v.checked_count, v.failed_count, v.samples) for v in verdicts
-    )
+    lines.append(f"all that was judged: {pages}")
+    return GateFailedError("\n".join(lines), alerts.findings_of(blocked))

@@ -16,6 +16,7 @@ from include.orchestration.lake import between, instant, open_catalog, rows, row
 from include.quality.bronze import OFFSETS
 from include.quality.gold import HOURS_OF_DAY
 from include.quality.judgement import frame_name
+from include.quality.silver import HOURS_BEFORE
 from include.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ def bronze_frames(settings: Settings, branch: str, hour: Hour) -> Frames:
 
 
 def silver_frames(settings: Settings, branch: str, hour: Hour) -> Frames:
-    """Read Silver's hour, and the Bronze rows it was made from."""
+    """Read Silver's hour, the Bronze rows it was made from, and the last prices before it."""
     keys = ("venue", "market", "product_id", "trade_id", *bronze.OFFSET)
     with open_catalog(settings, branch) as catalog:
         return {
             frame_name(bronze.TRADES): rows_of_hour(catalog, bronze.TRADES, hour, keys),
             **{frame_name(table): rows_of_hour(catalog, table, hour) for table in silver.TABLES},
+            HOURS_BEFORE: _before(catalog, gold.OHLCV_1H, hour),
         }
 
 
@@ -63,6 +65,13 @@ def _day(catalog: Catalog, table: Table, hour: Hour) -> pa.Table:
     assert table.hour_column is not None
     in_day = between(table.hour_column, instant(midnight), instant(midnight + timedelta(days=1)))
     return rows(catalog, table, in_day)
+
+
+def _before(catalog: Catalog, table: Table, hour: Hour) -> pa.Table:
+    """Read the day before an hour: of a product that did not trade for so long, the last price says nothing."""
+    assert table.hour_column is not None
+    day = between(table.hour_column, instant(hour.start - timedelta(days=1)), instant(hour.start))
+    return rows(catalog, table, day, (*silver.PRODUCT, "window_start", "close"))
 
 
 def _offsets(catalog: Catalog, trades: pa.Table, hour: Hour) -> pa.Table:

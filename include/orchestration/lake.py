@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from include.contracts import silver
 from include.contracts.table import Kind, Table
 from include.orchestration.hours import Hour
 from include.settings import Settings
@@ -39,7 +41,7 @@ def open_catalog(settings: Settings, ref: str) -> Catalog:
 
 
 def rows_of_hour(catalog: Catalog, table: Table, hour: Hour, columns: tuple[str, ...] | None = None) -> pa.Table:
-    """Read the rows of one hour; of a table by days the hour's day, of a table without hours all rows."""
+    """Read the rows of the window that encloses one hour; of a table without hours all rows."""
     return rows(catalog, table, within(table, hour), columns)
 
 
@@ -49,21 +51,39 @@ def rows(catalog: Catalog, table: Table, condition: str, columns: tuple[str, ...
     return scan.to_arrow()
 
 
+def published_hours(catalog: Catalog, keys: Iterable[str]) -> list[str]:
+    """Return which of some hours have been published, in their order in time."""
+    asked = sorted(keys)
+    if not asked:
+        return []
+    first, last = Hour.of_key(asked[0]), Hour.of_key(asked[-1])
+    condition = between("hour_start", instant(first.start), instant(last.end))
+    built = rows(catalog, silver.PRODUCT_HOURS, condition, ("hour_start",)).column("hour_start").unique().to_pylist()
+    return sorted(set(asked) & {Hour(start).key for start in built})
+
+
 def within(table: Table, hour: Hour) -> str:
-    """Say which rows of a table belong to an hour, with literal bounds.
+    """Say which rows of a table an hour replaces, with literal bounds: of the hour, or of the window that encloses it.
 
     Exchange time as received is text in ISO 8601, so `2026-11-20T09:59:59.9Z` lies between two hours' keys as text.
     """
     if table.hour_column is None:
         return "true"
+    start = window_start(table, hour)
+    end = start + table.window
     match table.column(table.hour_column).type.kind:
         case Kind.STRING:
-            return between(table.hour_column, hour.key, Hour(hour.end).key)
+            return between(table.hour_column, Hour(start).key, Hour(end).key)
         case Kind.DATE:
-            day = hour.start.date()
-            return between(table.hour_column, day.isoformat(), (day + timedelta(days=1)).isoformat())
+            return between(table.hour_column, start.date().isoformat(), end.date().isoformat())
         case _:
-            return between(table.hour_column, instant(hour.start), instant(hour.end))
+            return between(table.hour_column, instant(start), instant(end))
+
+
+def window_start(table: Table, hour: Hour) -> datetime:
+    """Return where the window of a table begins that encloses an hour."""
+    midnight = hour.start.replace(hour=0)
+    return midnight + (hour.start - midnight) // table.window * table.window
 
 
 def between(column: str, low: str, high: str) -> str:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-import httpx
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration import dead_letters
+from include.orchestration.airflow_api import AirflowApi
 from include.orchestration.dead_letters import INSPECTED, SAMPLES, Choice, Found, contents, cut, find, listing
-from include.orchestration.lake import open_catalog
+from include.orchestration.lake import open_catalog, published_hours
 from include.settings import Settings
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 log = logging.getLogger(__name__)
-
-USER = "admin"
-"""Who writes the note: the stack's only user."""
-ANSWER_S = 10.0
 
 
 @task
@@ -77,13 +72,13 @@ def replay_letters() -> dict[str, Any]:
 
 @task
 def name_hours(outcome: dict[str, Any]) -> list[str]:
-    """Name the hours that were published without the trades that are replayed now: they are to be rebuilt."""
+    """Name the hours that were published before the trades that are replayed now; `late_trades` rebuilds them."""
     if not outcome:
         return []
     with _catalog(Settings.load()) as catalog:
-        hours = dead_letters.published(catalog, outcome["hours"])
+        hours = published_hours(catalog, outcome["hours"])
     if hours:
-        log.warning("published without these trades, and to be rebuilt: %s", ", ".join(hours))
+        log.warning("published without these trades: %s", ", ".join(hours))
     return hours
 
 
@@ -95,24 +90,9 @@ def write_note(counts: list[str], outcome: dict[str, Any], hours: list[str]) -> 
     if outcome:
         done = ", ".join(f"{count} {fate}" for fate, count in sorted(outcome["fates"].items())) or "nothing to replay"
         stay = [f"{count} stay: {reason}" for reason, count in outcome["reasons"].items()]
-        # The hours first: they are what is still to be done.
-        lines = [done, *([f"rebuild {', '.join(hours)}"] if hours else []), *stay]
-    _write(settings, run.dag_id, run.run_id, cut(lines))
-
-
-def _write(settings: Settings, dag_id: str, run_id: str, note: str) -> None:
-    """Write a run's note through the API, as a person's page does: tasks have no other way to it."""
-    if settings.airflow_password is None:
-        raise AirflowFailException(f"no password in {settings.state_dir}; run `python -m stack init`")
-    root = settings.airflow.url
-    login = {"username": USER, "password": settings.airflow_password.get_secret_value()}
-    token = httpx.post(f"{root}/auth/token", json=login, timeout=ANSWER_S).raise_for_status().json()["access_token"]
-    httpx.patch(
-        f"{root}/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}",
-        json={"note": note},
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=ANSWER_S,
-    ).raise_for_status()
+        lines = [done, *([f"of published hours: {', '.join(hours)}"] if hours else []), *stay]
+    with AirflowApi.of(settings) as airflow:
+        airflow.write_note(run.dag_id, run.run_id, cut(lines))
 
 
 def _catalog(settings: Settings) -> Catalog:

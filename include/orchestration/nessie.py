@@ -12,6 +12,9 @@ import httpx
 
 RefType = Literal["BRANCH", "TAG"]
 
+NO_SNAPSHOT = -1
+"""What Nessie says of a table into which nothing was written yet."""
+
 
 class NessieError(Exception):
     """Nessie refused a request, in its own words."""
@@ -50,13 +53,53 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What a name stands for as of a commit.
+
+    Args:
+        name: `namespace.table`.
+        type: `ICEBERG_TABLE`, `ICEBERG_VIEW`, …
+        metadata_location: Its Iceberg metadata file; None of what has none.
+        snapshot_id: A table's current snapshot; None of an empty table, and of what is none.
+    """
+
+    name: str
+    type: str
+    metadata_location: str | None
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit of a reference's history."""
+    """One commit of a reference's history.
+
+    Args:
+        contents: What it put there, if that was asked for.
+    """
 
     hash: str
     parent: str
     committed_at: datetime
     properties: Mapping[str, str]
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a branch stands to another: how many commits each has that the other lacks, and where they parted."""
+
+    ahead: int
+    behind: int
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one name stands for as of two commits; None where it is not there."""
+
+    name: str
+    before: Content | None
+    after: Content | None
 
 
 class Nessie:
@@ -89,6 +132,25 @@ class Nessie:
             ReferenceNotFoundError: If there is none of that name.
         """
         return _reference(self._call("GET", f"/trees/{name}")["reference"])
+
+    def standing(self, name: str) -> Standing:
+        """Return how a branch stands to the server's default branch, `main`.
+
+        Raises:
+            ReferenceNotFoundError: If there is none of that name.
+        """
+        row = self._call("GET", f"/trees/{name}", params={"fetch": "ALL"})["reference"]["metadata"]
+        return Standing(row["numCommitsAhead"] or 0, row["numCommitsBehind"] or 0, row["commonAncestorHash"])
+
+    def differences(self, before: str, after: str) -> list[Difference]:
+        """Return what differs between two commits, each `name`, `name@hash` or `@hash`; in the order of the names."""
+        rows = [row for page in self._pages(f"/trees/{before}/diff/{after}") for row in page["diffs"]]
+        found = [
+            Difference(_name(key), *(_content(key, row[side]) if row.get(side) else None for side in ("from", "to")))
+            for row in rows
+            for key in [row["key"]]
+        ]
+        return sorted(found, key=lambda difference: difference.name)
 
     def references(self) -> list[Reference]:
         """Return all branches and tags."""
@@ -141,6 +203,12 @@ class Nessie:
         """Return the properties of a namespace as of a commit."""
         return dict(self._call("GET", f"/trees/@{at}/contents/{name}")["content"]["properties"])
 
+    def contents(self, at: str) -> Iterator[Content]:
+        """Yield all that a commit knows: tables, views, namespaces."""
+        for page in self._pages(f"/trees/@{at}/entries", content="true"):
+            for entry in page["entries"]:
+                yield _content(entry["name"], entry["content"])
+
     def merge(self, source: Reference, *, into: str, message: str, properties: Mapping[str, str]) -> None:
         """Bring all commits of a branch into another, atomically; merging a second time does nothing.
 
@@ -162,9 +230,14 @@ class Nessie:
         except ReferenceMovedError as refused:
             raise MergeConflictError(str(refused)) from refused
 
-    def history(self, name: str) -> Iterator[Commit]:
-        """Yield the commits of a reference, newest first."""
-        for page in self._pages(f"/trees/{name}/history", **{"max-records": "100"}):
+    def history(self, name: str, *, with_contents: bool = False) -> Iterator[Commit]:
+        """Yield the commits of a reference, newest first.
+
+        Args:
+            with_contents: Whether they are to say what they put there, too.
+        """
+        fetch = {"fetch": "ALL"} if with_contents else {}
+        for page in self._pages(f"/trees/{name}/history", **{"max-records": "100"}, **fetch):
             for entry in page["logEntries"]:
                 meta = entry["commitMeta"]
                 yield Commit(
@@ -172,6 +245,11 @@ class Nessie:
                     parent=meta["parentCommitHashes"][0],
                     committed_at=_time(meta["commitTime"]),
                     properties={key: values[0] for key, values in meta.get("allProperties", {}).items() if values},
+                    contents=tuple(
+                        _content(operation["key"], operation["content"])
+                        for operation in entry.get("operations") or ()
+                        if operation["type"] == "PUT"
+                    ),
                 )
 
     def _pages(self, path: str, **params: str) -> Iterator[dict[str, Any]]:
@@ -200,6 +278,20 @@ class Nessie:
 
 def _reference(row: Mapping[str, Any]) -> Reference:
     return Reference(name=row["name"], type=row["type"], hash=row["hash"])
+
+
+def _content(key: Mapping[str, Any], content: Mapping[str, Any]) -> Content:
+    snapshot = content.get("snapshotId", NO_SNAPSHOT)
+    return Content(
+        name=_name(key),
+        type=content["type"],
+        metadata_location=content.get("metadataLocation"),
+        snapshot_id=None if snapshot == NO_SNAPSHOT else snapshot,
+    )
+
+
+def _name(key: Mapping[str, Any]) -> str:
+    return ".".join(key["elements"])
 
 
 def _time(text: str) -> datetime:

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.contracts import table as table_of
 from include.orchestration import turn as turns
+from include.orchestration.branches import PREFIX
 from include.orchestration.nessie import MergeConflictError, Nessie, ReferenceExistsError
-from include.renderers.airflow import asset
 from include.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -76,21 +75,14 @@ def forget_failed_attempts() -> list[str]:
 
 
 @task
-def announce(full_name: str) -> None:
-    """Emit the table's asset: this hour of it can be read, and how that came about."""
-    context = get_current_context()
-    ti = context["ti"]
-    evidence = ti.xcom_pull("wait_for_hour")
-    publication = ti.xcom_pull("publish")
-    judged = ti.xcom_pull("gate_silver") | ti.xcom_pull("gate_gold")
-    context["outlet_events"][asset(table_of(full_name))].extra = {
-        "partition_key": context["dag_run"].partition_key,
-        "nessie_hash_before": publication["hash_before"],
-        "nessie_hash_after": publication["hash_after"],
-        "bronze_offsets": evidence["offsets"],
-        "silent_products": evidence["silent"],
-        **judged[full_name],
-    }
+def forget_development_branches() -> list[str]:
+    """Delete people's branches that nobody has committed to for long; the result is their names."""
+    settings = Settings.load()
+    before = datetime.now(UTC) - settings.development_branches_kept
+    with Nessie(settings.nessie_api) as nessie:
+        forgotten = turns.forget(nessie, before=before, beginnings=(PREFIX,))
+    log.info("forgotten: %s", ", ".join(forgotten) or "none")
+    return forgotten
 
 
 def _require(nessie: Nessie, turn: dict[str, str]) -> turns.Turn:

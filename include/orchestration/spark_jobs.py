@@ -24,10 +24,11 @@ def stand_alone(context: Context) -> None:
     os.nice(NICENESS)
     branch = context["ti"].xcom_pull(task_ids="open_branch")
     if branch:
-        _end_processes_with(f".ref={branch}")
+        end_processes_with(f".ref={branch}")
 
 
-def _end_processes_with(argument: str) -> None:
+def end_processes_with(argument: str) -> None:
+    """End the processes, whoever started them, that have an argument which ends like this."""
     left = [process for process in psutil.process_iter(["cmdline"]) if _has(process, argument)]
     for process in left:
         log.warning("ending what an earlier try left behind: process %s", process.pid)

@@ -15,8 +15,9 @@ from asgiref.sync import sync_to_async
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from include.orchestration import ingestion
+from include.orchestration import ingestion, rebuilding
 from include.orchestration import turn as turns
+from include.orchestration.airflow_api import AirflowApi
 from include.orchestration.evidence import HourNotCoveredError, OffsetsAsText, behind, hour_watch, of_text
 from include.orchestration.hours import Hour
 from include.orchestration.nessie import Nessie
@@ -244,6 +245,44 @@ class DrainTrigger(BaseTrigger):
         wishes = Variable.get(self.wanted, default=None, deserialize_json=True)
         # Noted before this wait began, so it is there: without an answer we know nothing else.
         return wishes is None or ingestion.Wanted.of(wishes).is_drained
+
+
+class RebuildTrigger(BaseTrigger):
+    """Waits until there is something to do for a request to build hours again.
+
+    Args:
+        request: As `Request.as_json` gives it.
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.request = request
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and its arguments."""
+        return f"{__name__}.{type(self).__name__}", {"request": self.request}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event when the task should look again."""
+        said = ""
+        while True:
+            try:
+                step = await asyncio.to_thread(self._look)
+            except httpx.HTTPError as error:
+                status = f"Airflow's API does not answer: {error}"
+            else:
+                if not isinstance(step, rebuilding.Wait):
+                    yield TriggerEvent({"kind": "ready"})
+                    return
+                status = f"waiting for {step.why}"
+            if status != said:
+                self.log.info(status)
+                said = status
+            await asyncio.sleep(HEALTH_POLL_S)
+
+    def _look(self) -> rebuilding.Step:
+        with AirflowApi.of(Settings.load()) as airflow:
+            return rebuilding.look(airflow, rebuilding.Request.of(self.request))
 
 
 async def is_alive(dag_id: str, run_id: str) -> bool:

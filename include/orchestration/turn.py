@@ -24,6 +24,8 @@ from include.orchestration.nessie import (
 log = logging.getLogger(__name__)
 
 NAME = "turn"
+OF_HOUR = "hour-"
+"""What the name of a branch on which an hour is built begins with."""
 FAILED = "failed-"
 """What the name of a branch begins with when its attempt is over and it was not published."""
 CLAIM = "claim-"
@@ -66,10 +68,15 @@ class Turn:
     hash: str
 
 
-def branch_name(hour: Hour, *, dag_id: str, run_id: str, attempt_id: str, try_number: int) -> str:
-    """Name the branch of one attempt at an hour; no two attempts share a name, not even of a run deleted and remade."""
+def branch_name(hour: Hour | None, *, dag_id: str, run_id: str, attempt_id: str, try_number: int) -> str:
+    """Name the branch of one attempt; no two attempts share a name, not even of a run deleted and remade.
+
+    Args:
+        hour: What is worked on; None for work that is of no one hour.
+    """
+    work = f"{OF_HOUR}{hour.key}" if hour else dag_id.replace("_", "-")
     run = hashlib.sha256(f"{dag_id}/{run_id}/{attempt_id}".encode()).hexdigest()[:8]
-    return f"hour-{hour.key}-{run}-{try_number}"
+    return f"{work}-{run}-{try_number}"
 
 
 def claim(nessie: Nessie, owner: Owner) -> Turn | None:
@@ -153,14 +160,16 @@ def set_aside(nessie: Nessie, branch: str) -> str | None:
         return name
 
 
-def forget(nessie: Nessie, *, before: datetime) -> list[str]:
-    """Delete what attempts have left behind and nobody has committed to since `before`; return the names.
+def forget(nessie: Nessie, *, before: datetime, beginnings: tuple[str, ...] = (FAILED, CLAIM)) -> list[str]:
+    """Delete branches that nobody has committed to since `before`; return the names.
 
-    Those are branches kept for inspection, and claims whose maker was killed.
+    Args:
+        beginnings: Of the names of those that are meant. Without a choice it is what attempts have left behind:
+            branches kept for inspection, and claims whose maker was killed.
     """
     forgotten = []
     for reference in nessie.references():
-        if not reference.name.startswith((FAILED, CLAIM)):
+        if not reference.name.startswith(beginnings):
             continue
         newest = next(nessie.history(reference.name), None)
         if newest is None or newest.committed_at >= before:
@@ -174,12 +183,32 @@ def forget(nessie: Nessie, *, before: datetime) -> list[str]:
     return forgotten
 
 
+def drop_unchanged(nessie: Nessie, turn: Turn, *, of: str) -> bool:
+    """Drop the turn's branch if nothing was committed to it since it was opened on another; return whether that was so.
+
+    A branch that is gone was dropped or published before, and is not dropped anew.
+    """
+    try:
+        head = nessie.get(turn.owner.branch)
+    except ReferenceNotFoundError:
+        return False
+    since = datetime.fromisoformat(turn.owner.claimed_at) - CLOCK_SKEW
+    for commit in nessie.history(of):
+        if commit.hash == head.hash:
+            nessie.delete(head)
+            return True
+        if commit.committed_at < since:
+            return False
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a merge did to the branch that readers see: its hash before and after."""
+    """What a merge did to the branch that readers see: its hash before and after, and when that was, ISO 8601."""
 
     hash_before: str
     hash_after: str
+    published_at: str
 
 
 def publish(nessie: Nessie, turn: Turn, *, into: str, message: str) -> Publication:
@@ -206,10 +235,15 @@ def publish(nessie: Nessie, turn: Turn, *, into: str, message: str) -> Publicati
     return publication
 
 
+def is_set_aside(nessie: Nessie, branch: str) -> bool:
+    """Whether an attempt that wrote on a branch ended without publishing it, and is still kept for inspection."""
+    return _exists(nessie, FAILED + branch)
+
+
 def _publication(nessie: Nessie, branch: str, into: str, *, since: datetime) -> Publication | None:
     for commit in nessie.history(into):
         if commit.properties.get("branch") == branch:
-            return Publication(hash_before=commit.parent, hash_after=commit.hash)
+            return Publication(commit.parent, commit.hash, commit.committed_at.isoformat())
         if commit.committed_at < since:
             return None
     return None

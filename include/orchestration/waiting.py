@@ -68,9 +68,17 @@ class WaitForHour(BaseOperator):
 
 
 class TakeTurn(BaseOperator):
-    """Succeeds once this attempt alone may change Silver and Gold; its result names its branch and its turn's hash."""
+    """Succeeds once this attempt alone may change Silver and Gold; its result names its branch and its turn's hash.
+
+    Args:
+        is_of_hour: Whether the work is of the run's hour; else the run needs none.
+    """
 
     ui_color = "#f4ecd8"
+
+    def __init__(self, *, is_of_hour: bool = True, **kwargs: Any) -> None:  # noqa: ANN401 (Airflow's own arguments)
+        super().__init__(**kwargs)
+        self.is_of_hour = is_of_hour
 
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, str]:
         """Claim the turn, or wait until it is worth claiming again."""
@@ -79,7 +87,11 @@ class TakeTurn(BaseOperator):
             dag_id=ti.dag_id,
             run_id=ti.run_id,
             branch=turns.branch_name(
-                _hour(context), dag_id=ti.dag_id, run_id=ti.run_id, attempt_id=str(ti.id), try_number=ti.try_number
+                _hour(context) if self.is_of_hour else None,
+                dag_id=ti.dag_id,
+                run_id=ti.run_id,
+                attempt_id=str(ti.id),
+                try_number=ti.try_number,
             ),
             claimed_at=datetime.now(UTC).isoformat(),
         )

@@ -78,7 +78,7 @@ def test_the_writer_has_the_jars_of_the_store_where_its_checkpoints_are_kept_the
 
     assert "/jars/checkpoints/*" in told
     assert "AbortableStreamBasedCheckpointFileManager" in told
-    assert "checkpoint" not in " ".join(parts(layout())["bronze-writer"].command)
+    assert "/jars/checkpoints" not in " ".join(parts(layout())["bronze-writer"].command)
 
 
 def told_of(service: Service) -> str:

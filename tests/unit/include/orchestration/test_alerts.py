@@ -21,6 +21,7 @@ ALERT = Alert(
     run_url="http://127.0.0.1:8081/dags/trades_hourly",
     runbook="docs/runbook.md#gate_gold",
     findings=(BROKEN,),
+    branch_url="http://127.0.0.1:19120/tree/failed-hour-2026-11-20T09-0badcafe-1",
 )
 
 
@@ -51,6 +52,7 @@ def test_a_person_reads_the_rule_the_count_the_rows_and_what_to_do():
         '    {"high": "1.00000000"}',
         "hour: 2026-11-20T09",
         "branch: failed-hour-2026-11-20T09-0badcafe-1",
+        "at: http://127.0.0.1:19120/tree/failed-hour-2026-11-20T09-0badcafe-1",
         "run: scheduled__1",
         "log: http://127.0.0.1:8081/dags/trades_hourly",
         "do: docs/runbook.md#gate_gold",

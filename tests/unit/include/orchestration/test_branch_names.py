@@ -19,6 +19,10 @@ def test_a_branch_says_its_hour_and_try():
     assert name(try_number=2).endswith("-2")
 
 
+def test_a_branch_of_no_one_hour_says_whose_it_is():
+    assert branch_name(None, dag_id="late_trades", run_id="r", attempt_id="a", try_number=1).startswith("late-trades-")
+
+
 def test_a_branch_has_no_slash_and_no_colon_which_addresses_cannot_carry():
     assert not set(name("backfill__2026-11-20T09:00:00+00:00")) & set("/:+")
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from include.contracts.table import Layer
-from include.orchestration import gate_results, gates, hour_frames
+from include.orchestration import alerts, gate_results, gates, hour_frames, judging, waivers
 from include.orchestration.gates import GateFailedError, QualityGate
-from include.quality import judgement
-from include.quality.judgement import Outcome, Verdict
+from include.quality.judgement import Outcome, Verdict, Waiver
 
 pytestmark = pytest.mark.unit
 
 GOOD = Verdict("gold.ohlcv_1m", "counts_silver", "a candle's volume and count are its trades'", Outcome.PASS, 60, 0)
 BAD = Verdict("gold.ohlcv_1m", "every_minute", "a candle a minute", Outcome.BLOCK, 60, 1, ({"is_there": "False"},))
+LEAVE = Waiver("gold.ohlcv_1m", "every_minute", failed_count=1, granted_by="ada", why="the exchange was down")
 CONTEXT: Any = {
     "dag_run": SimpleNamespace(partition_key="2026-11-20T09"),
     "ti": SimpleNamespace(run_id="scheduled__1", try_number=1),
@@ -29,15 +29,16 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list
     monkeypatch.setenv("LAKE_STATE_DIR", str(tmp_path))
     kept: list[Verdict] = []
 
-    def find(*verdicts: Verdict, keep_error: Exception | None = None) -> list[Verdict]:
+    def find(*verdicts: Verdict, keep_error: Exception | None = None, leave: tuple[Waiver, ...] = ()) -> list[Verdict]:
         def keep(settings: Any, attempt: Any, given: list[Verdict]) -> None:
             if keep_error:
                 raise keep_error
             kept.extend(given)
 
         monkeypatch.setitem(hour_frames.READERS, Layer.GOLD, lambda *_: {})
-        monkeypatch.setattr(judgement, "judge", lambda *_: list(verdicts))
+        monkeypatch.setattr(judging, "judge", lambda *_: list(verdicts))
         monkeypatch.setattr(gate_results, "keep", keep)
+        monkeypatch.setattr(waivers, "holding", lambda *_: leave)
         monkeypatch.setattr(gates, "_results", lambda *_: {})
         return kept
 
@@ -79,3 +80,37 @@ def test_what_holds_lets_the_hour_through(found: Callable[..., list[Verdict]]):
 
     assert gate().execute(CONTEXT) == {}
     assert kept == [GOOD]
+
+
+def test_a_waived_rule_lets_the_hour_through_and_the_alert_says_by_whose_leave(
+    found: Callable[..., list[Verdict]], monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[tuple[str, tuple[alerts.Finding, ...]]] = []
+    monkeypatch.setattr(alerts, "warn", lambda _, summary, *, branch, findings: sent.append((summary, findings)))
+    kept = found(GOOD, BAD, leave=(LEAVE,))
+
+    gate().execute(CONTEXT)
+
+    assert [(verdict.rule_id, verdict.outcome) for verdict in kept] == [
+        ("counts_silver", Outcome.PASS),
+        ("every_minute", Outcome.WAIVED),
+    ]
+    ((summary, (finding,)),) = sent
+    assert summary == (
+        "gold of 2026-11-20T09 goes on with 1 warnings, 1 of them of rules that would block it and are waived"
+    )
+    assert (finding.rule, finding.description) == (
+        "every_minute",
+        "a candle a minute; waived by ada: the exchange was down",
+    )
+
+
+def test_another_broken_rule_blocks_beside_a_waived_one(found: Callable[..., list[Verdict]]):
+    other = Verdict("gold.ohlcv_1h", "every_minute", "a candle a minute", Outcome.BLOCK, 60, 1)
+    kept = found(BAD, other, leave=(LEAVE,))
+
+    with pytest.raises(GateFailedError) as failed:
+        gate().execute(CONTEXT)
+
+    assert [finding.table for finding in failed.value.findings] == ["gold.ohlcv_1h"]
+    assert [verdict.outcome for verdict in kept] == [Outcome.WAIVED, Outcome.BLOCK]

@@ -4,7 +4,7 @@ import sys
 import psutil
 import pytest
 
-from include.orchestration.spark_jobs import _end_processes_with
+from include.orchestration.spark_jobs import end_processes_with
 
 pytestmark = pytest.mark.unit
 
@@ -14,7 +14,7 @@ def test_only_what_writes_to_the_attempts_branch_is_ended():
     earlier = subprocess.Popen([*sleep, "spark.sql.catalog.lake.ref=hour-2026-11-20T09-0badcafe-1"])
     other = subprocess.Popen([*sleep, "spark.sql.catalog.lake.ref=hour-2026-11-20T09-0badcafe-12"])
     try:
-        _end_processes_with(".ref=hour-2026-11-20T09-0badcafe-1")
+        end_processes_with(".ref=hour-2026-11-20T09-0badcafe-1")
 
         assert not psutil.pid_exists(earlier.pid)
         assert other.poll() is None
