@@ -12,7 +12,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test faults check contracts format clean environment
+.PHONY: help demo up down status doctor branch test faults check contracts format clean environment
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,9 +32,12 @@ status: environment ## what runs, where, how large, how far behind
 doctor: environment ## what is wrong, and what to do about it
 	@$(BIN)/python -m stack doctor
 
-test: environment ## all tests
+branch: environment ## a branch of the whole lake to try something on; NAME=x
+	@$(BIN)/python -m stack branch create "$(NAME)"
+
+test: environment ## all tests; what needs no stack beside the faults of the ingestion, which mostly wait
 	@$(BIN)/python -m stack tools
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 faults: environment ## break the ingestion in every known way, each on SEEDS seeds (5); SEED=n repeats one
 	@$(BIN)/python -m stack tools

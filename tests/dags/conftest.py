@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -44,10 +45,25 @@ def describe(state: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the state folder of a stack with dbt's manifest."""
     state = tmp_path_factory.mktemp("state")
     dbt = str(Path(sys.executable).parent / "dbt")
     run(dbt, "parse", "--project-dir", "dbt_project", "--profiles-dir", "dbt_project", state=state)
+    return state
+
+
+@pytest.fixture(scope="session")
+def bag(initialised: Path) -> Mapping[str, Any]:
+    return describe(initialised)
+
+
+@pytest.fixture(scope="session")
+def standard_bag(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """Load the DAGs of a stack of the larger profile."""
+    state = tmp_path_factory.mktemp("standard")
+    shutil.copytree(initialised / "dbt", state / "dbt")
+    (state / "settings.env").write_text("LAKE_PROFILE=standard\n")
     return describe(state)
 
 

@@ -29,6 +29,7 @@ def main() -> None:
                         "is_setup": task.is_setup,
                         "is_teardown": task.is_teardown,
                         "fails_dag_run": getattr(task, "on_failure_fail_dagrun", False),
+                        "inlets": [asset.name for asset in task.inlets],
                         "outlets": [asset.name for asset in task.outlets],
                         "alerts": bool(task.on_failure_callback),
                         "retries": task.retries,

@@ -34,13 +34,16 @@ def main() -> None:
 
     DagBag(DAGS, bundle_name="dags")
     for module in (
+        "branch_tasks",
         "dead_letters",
         "fetching",
         "gate_results",
         "gates",
         "hour_frames",
+        "judging",
         "letter_tasks",
         "publishing",
+        "row_changes",
         "waiting",
     ):
         importlib.import_module(f"include.orchestration.{module}")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from include.contracts import gold, silver
+from include.contracts import TABLES, gold, silver
+from include.orchestration import announcing
 from include.settings import CHECKOUT
 
 pytestmark = [pytest.mark.dags, pytest.mark.timeout(300)]
@@ -81,8 +82,12 @@ def test_each_dbt_model_is_its_own_task(tasks: Mapping[str, Any]):
         ("open_branch", "gate_bronze"),
         ("gate_bronze", "bronze_to_silver"),
         ("bronze_to_silver", "gate_silver"),
-        ("gate_silver", "dbt_gold.stg_trades"),
+        ("open_branch", "dbt_gold.stg_trades"),
+        ("gate_silver", "dbt_gold.ohlcv_1m"),
+        ("dbt_gold.ohlcv_1m", "dbt_gold.ohlcv_5m"),
         ("dbt_gold.ohlcv_1m", "dbt_gold.ohlcv_1h"),
+        ("dbt_gold.ohlcv_1h", "dbt_gold.ohlcv_4h"),
+        ("dbt_gold.ohlcv_1h", "dbt_gold.ohlcv_1d"),
         ("gate_gold", "publish"),
         ("publish", "give_turn_back"),
     ],
@@ -128,6 +133,91 @@ def test_dead_letters_are_listed_before_they_are_replayed_and_the_note_comes_las
     }
 
 
+def test_late_trades_are_looked_for_by_who_has_the_turn_and_asked_for_when_they_are_found(bag: Bag):
+    tasks = bag["dags"]["late_trades"]["tasks"]
+
+    assert {name: sorted(task["upstream"]) for name, task in tasks.items()} == {
+        "take_turn": [],
+        "find_late_trades": ["take_turn"],
+        "rebuild_hours": ["find_late_trades"],
+        "give_turn_back": ["find_late_trades", "take_turn"],
+    }
+    assert (tasks["take_turn"]["is_setup"], tasks["give_turn_back"]["is_teardown"]) == (True, True)
+
+
+def test_a_rule_is_waived_by_a_person_and_the_hour_rebuilt_after_that(bag: Bag):
+    tasks = bag["dags"]["waive_rule"]["tasks"]
+
+    assert {name: sorted(task["upstream"]) for name, task in tasks.items()} == {
+        "find_block": [],
+        "ask_person": ["find_block"],
+        "keep_waiver": ["ask_person", "find_block"],
+        "rebuild_hour": ["keep_waiver"],
+    }
+    assert tasks["ask_person"]["retries"] == 0
+
+
+def test_a_published_hour_is_looked_at_again_with_trino_where_the_profile_has_it(bag: Bag, standard_bag: Bag):
+    look, standard = (each["dags"]["data_quality"] for each in (bag, standard_bag))
+
+    assert look["timetable"] == "PartitionedAssetTimetable"
+    assert set(look["tasks"]) == {"reconcile_candles", "judge_candles"}
+    assert standard["tasks"].keys() - look["tasks"].keys() == {"audit_with_trino"}
+    assert upstream_of(standard["tasks"], "audit_with_trino") == {"reconcile_candles", "judge_candles"}
+    assert (standard_bag["import_errors"], standard_bag["loaded"]) == ({}, [])
+
+
+def test_that_an_hour_is_mended_is_told_when_it_is_published(tasks: Mapping[str, Any]):
+    assert "publish" in upstream_of(tasks, "tell_mended")
+
+
+def test_a_branch_is_merged_by_who_has_the_turn_after_it_was_judged(bag: Bag):
+    tasks = bag["dags"]["branches"]["tasks"]
+
+    assert {name: sorted(task["upstream"]) for name, task in tasks.items()} == {
+        "choose_action": [],
+        "create_branch": ["choose_action"],
+        "compare_branch": ["choose_action"],
+        "drop_branch": ["choose_action"],
+        "take_turn": ["choose_action"],
+        "judge_branch": ["take_turn"],
+        "merge_branch": ["judge_branch", "take_turn"],
+        "give_turn_back": ["merge_branch", "take_turn"],
+    }
+    assert (tasks["take_turn"]["is_setup"], tasks["give_turn_back"]["is_teardown"]) == (True, True)
+
+
+def test_silver_and_gold_are_maintained_by_who_has_the_turn_and_published_in_one_merge(bag: Bag):
+    tasks = bag["dags"]["iceberg_maintenance"]["tasks"]
+    by_turn = {f"by_turn.{table.layer}_{table.name}" for table in (*silver.TABLES, *gold.TABLES)}
+
+    assert {name for name in tasks if name.startswith("by_turn.")} == by_turn
+    assert all("open_branch" in upstream_of(tasks, name) for name in by_turn)
+    assert by_turn <= upstream_of(tasks, "publish_maintenance")
+    assert (tasks["take_turn"]["is_setup"], tasks["give_turn_back"]["is_teardown"]) == (True, True)
+    assert not any("take_turn" in upstream_of(tasks, name) for name in tasks if name.startswith("beside_the_stream."))
+
+
+def test_the_sweep_comes_after_all_that_makes_files_unreachable_and_before_days_are_tagged(bag: Bag):
+    tasks = bag["dags"]["iceberg_maintenance"]["tasks"]
+    tables = {name for name in tasks if name.startswith(("by_turn.", "beside_the_stream."))}
+
+    assert len(tables) == len(TABLES)
+    assert tables <= upstream_of(tasks, "sweep")
+    assert "sweep" in upstream_of(tasks, "tag_days")
+
+
+def test_every_table_is_announced_by_one_task(bag: Bag):
+    announced = [
+        outlet
+        for dag_id in ("trades_hourly", "iceberg_maintenance")
+        for task in bag["dags"][dag_id]["tasks"].values()
+        for outlet in task["outlets"]
+    ]
+
+    assert sorted(announced) == sorted(table.full_name for table in TABLES)
+
+
 def test_gold_is_judged_after_every_model(tasks: Mapping[str, Any]):
     assert {f"dbt_gold.{path.stem}" for path in MODELS} <= upstream_of(tasks, "gate_gold")
 
@@ -136,8 +226,22 @@ def test_a_table_is_announced_only_when_it_can_be_read(tasks: Mapping[str, Any])
     announced = {name: task for name, task in tasks.items() if task["outlets"]}
 
     assert all("publish" in upstream_of(tasks, name) for name in announced)
-    tables = {table.full_name for table in (*silver.TABLES, *gold.TABLES)}
+    tables = {table.full_name for table in (*announcing.OF_HOURS, *silver.TABLES, *gold.TABLES)}
     assert {outlet for task in announced.values() for outlet in task["outlets"]} == tables
+
+
+def test_the_assets_are_joined_from_topics_to_what_people_read(tasks: Mapping[str, Any]):
+    made_from = {task["outlets"][0]: sorted(task["inlets"]) for task in tasks.values() if task["outlets"]}
+
+    assert made_from["bronze.trades"] == ["bybit.raw.trades", "coinbase.raw.trades"]
+    assert made_from["silver.trades"] == ["bronze.trades"]
+    assert made_from["gold.ohlcv_1m"] == ["silver.product_hours", "silver.trade_gaps", "silver.trades"]
+    assert made_from["gold.daily_metrics"] == ["gold.ohlcv_1m"]
+    assert [table for table, inputs in made_from.items() if not inputs] == []
+
+
+def test_no_two_tables_of_an_hour_are_announced_by_one_task(tasks: Mapping[str, Any]):
+    assert [name for name, task in tasks.items() if len(task["outlets"]) > 1] == []
 
 
 def test_the_turn_is_given_back_however_the_hour_went_and_makes_no_run_green(tasks: Mapping[str, Any]):
@@ -148,3 +252,20 @@ def test_the_turn_is_given_back_however_the_hour_went_and_makes_no_run_green(tas
 
 def test_no_python_lies_in_the_folder_that_would_shadow_airflow():
     assert list((CHECKOUT / "airflow").rglob("*.py")) == []
+
+
+def test_requests_to_rebuild_hours_wait_in_line(bag: Bag):
+    queue = bag["dags"]["rebuild_hours"]
+
+    assert (queue["max_active_runs"], list(queue["tasks"])) == (1, ["rebuild_range"])
+    assert queue["timetable"] == "NullTimetable"
+
+
+def test_airflow_is_cleaned_once_a_day_by_one_run(bag: Bag):
+    cleanup = bag["dags"]["airflow_cleanup"]
+
+    assert (cleanup["max_active_runs"], cleanup["catchup"]) == (1, False)
+    assert {name: task["upstream"] for name, task in cleanup["tasks"].items()} == {
+        "clean_logs": [],
+        "clean_records": [],
+    }

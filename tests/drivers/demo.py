@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from tests.drivers.running_stack import RunningStack
 from tests.truth.recorder import EDGE_PRODUCT
@@ -30,3 +32,8 @@ class Demo:
     def end(self) -> datetime:
         """The end of the last."""
         return self.hours[-1] + HOUR
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return all alerts so far, oldest first."""
+        file = self.stack.settings.alerts_file
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from confluent_kafka import (
@@ -104,6 +105,12 @@ class Kafka:
                 "auto.offset.reset": "earliest",
             }
         )
+
+
+def received(at: datetime) -> dict[str, str]:
+    """Return the headers that the Coinbase producer gives a frame of its feed that it received at a moment."""
+    micros = str(int(at.timestamp() * 1_000_000))
+    return {"source": "ws", "frame_index": "0", "received_at": micros, "venue": "coinbase", "market": "spot"}
 
 
 def _end(consumer: Consumer, partition: TopicPartition) -> int:

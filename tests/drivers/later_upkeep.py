@@ -12,15 +12,16 @@ from pyspark.sql import SparkSession
 
 from include.settings import Settings
 from spark_apps.bronze_upkeep import job
+from spark_apps.upkeep import table
 
 
 def main() -> None:
     """Look after the tables that are named, and print what was done."""
-    job.MANY_MANIFESTS = 2
+    table.MANY_MANIFESTS = 2
     spark = SparkSession.builder.appName("later-upkeep").getOrCreate()
-    for table in job.tables(sys.argv[1:]):
-        upkeep = job.Upkeep(spark, Settings.load().catalog, table)
-        print(table.full_name, job.keep_small(upkeep, datetime.now(UTC) + timedelta(days=1)))
+    for contract in job.tables(sys.argv[1:]):
+        upkeep = table.Upkeep(spark, Settings.load().catalog, contract)
+        print(contract.full_name, job.keep_small(upkeep, datetime.now(UTC) + timedelta(days=1)))
 
 
 if __name__ == "__main__":

@@ -30,13 +30,16 @@ MOUNT = 'mount -t tmpfs -o "size=$1" none "$LAKE_STATE_DIR" && shift && exec "$@
 """Shell: put an empty disk over the state folder, seen by this process alone, and become the command."""
 
 # Below the range from which the kernel takes ports for outgoing connections, so that none of those is in the way.
-PORTS = range(20_000, 32_000)
+PORTS = {"gw0": range(20_000, 26_000), "gw1": range(26_000, 32_000)}
+"""By the process that runs the tests: where two share them, two stacks may start at once."""
+OF_ALL = range(20_000, 32_000)
 
 
 def free_ports() -> dict[str, int]:
     """Find a free port for each service that the settings know."""
     services = [name for name, info in Settings.model_fields.items() if info.annotation is Endpoint]
-    candidates = iter(random.sample(PORTS, k=len(PORTS)))
+    ports = PORTS.get(os.environ.get("PYTEST_XDIST_WORKER", ""), OF_ALL)
+    candidates = iter(random.sample(ports, k=len(ports)))
     return {service: next(port for port in candidates if is_free(port)) for service in services}
 
 

@@ -197,7 +197,11 @@ def test_the_hour_is_published_exactly(fire: Fire, lake: Lake, tape: Tape):
     assert_frame_equal(silver.select(truth.columns), truth)
 
     # The hour is judged as soon as it is closed: of a hole that goes on, only the beginning is known then.
-    for table, width in (("gold.ohlcv_1m", tables.MINUTE), ("gold.ohlcv_1h", HOUR)):
+    for table, width in (
+        ("gold.ohlcv_1m", tables.MINUTE),
+        ("gold.ohlcv_5m", 5 * tables.MINUTE),
+        ("gold.ohlcv_1h", HOUR),
+    ):
         of_hour = And(GreaterThanOrEqual("window_start", low), LessThan("window_start", high))
         candles = lake.rows(table, of_hour).sort("product_id", "window_start")
         truth = frame_like(tables.candles(tape, PRODUCTS, fire.hour, fire.end, width, known_by=fire.end), candles)

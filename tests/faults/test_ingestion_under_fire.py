@@ -48,8 +48,7 @@ FIVE_MINUTES, TEN_MINUTES, DAY_AND_HOUR = 300, 600, 90_000
 HURRY = 300
 """At this speed some seven thousand trades or more are missed until a lost feed is noticed and followed again."""
 
-ON_EITHER = pytest.mark.parametrize("checkpoints", ["disk", "s3"], indirect=True, scope="module")
-ON_EITHER_WHERE_ALL_IS_TRIED = pytest.mark.parametrize(
+ON_EITHER = pytest.mark.parametrize(
     "checkpoints", ["disk", pytest.param("s3", marks=pytest.mark.thorough)], indirect=True, scope="module"
 )
 
@@ -85,7 +84,7 @@ def kill_writer_at_a_commit(ingestion: Ingestion, way: Any, passes: int, table: 
         ingestion.kill(WRITER)
 
 
-@ON_EITHER_WHERE_ALL_IS_TRIED
+@ON_EITHER
 def test_writer_killed_after_the_data_files_and_before_the_commit(
     ingestion: Ingestion, chance: Random, checkpoints: str
 ):
@@ -103,7 +102,7 @@ def test_writer_killed_after_the_commit_and_before_the_checkpoint(
     ingestion.assert_nothing_is_lost()
 
 
-@ON_EITHER_WHERE_ALL_IS_TRIED
+@ON_EITHER
 def test_manifests_merged_and_snapshots_expired_between_a_commit_and_its_checkpoint(
     ingestion: Ingestion, chance: Random, checkpoints: str
 ):

@@ -22,6 +22,7 @@ HOURLY = {
     "silver.trade_gaps": "hour_start",
     "silver.product_hours": "hour_start",
     "gold.ohlcv_1m": "window_start",
+    "gold.ohlcv_5m": "window_start",
     "gold.ohlcv_1h": "window_start",
 }
 """Each table that an hour replaces, and the column that says which rows are the hour's."""

@@ -10,7 +10,7 @@ from pyiceberg.expressions import EqualTo
 
 from tests.drivers.airflow import KEY, Airflow
 from tests.drivers.demo import Demo
-from tests.drivers.kafka import Kafka
+from tests.drivers.kafka import Kafka, received
 from tests.drivers.lake import Lake
 from tests.drivers.waiting import eventually
 from tests.truth.recorder import wire_time
@@ -58,14 +58,7 @@ def frames(demo: Demo, tape: Tape) -> list[bytes]:
 def buried(demo: Demo, kafka: Kafka, lake: Lake, frames: list[bytes]) -> range:
     """Offsets of the frames in the topic of dead letters; Bronze has them."""
     first = kafka.end_offsets(DLQ)[0]
-    headers = {
-        "source": "ws",
-        "venue": "coinbase",
-        "market": "spot",
-        "frame_index": "0",
-        "received_at": str(int(demo.start.timestamp() * 1_000_000)),
-        "reason": REASON,
-    }
+    headers = received(demo.start) | {"reason": REASON}
     kafka.produce(DLQ, "coinbase", frames, headers.items())
     eventually(
         lambda: len(lake.rows("bronze.dead_letters", EqualTo("reason", REASON))) == len(frames),
@@ -103,12 +96,12 @@ def test_what_can_be_read_now_is_replayed_once_and_its_published_hour_is_named(
 ):
     first, again = (run(airflow, action="replay")["note"] for _ in range(2))
 
-    done, rebuild, stays = first.splitlines()
+    done, hours, stays = first.splitlines()
     assert done == f"{READABLE} replayed, 1 stays"
-    assert rebuild == f"rebuild {demo.start.strftime(KEY)}"
+    assert hours == f"of published hours: {demo.start.strftime(KEY)}"
     assert stays.startswith("1 stay: ")
     assert again.splitlines()[0] == f"{READABLE} replayed before, 1 stays"
-    assert "rebuild" not in again
+    assert "hours" not in again
 
     def in_bronze() -> list[str]:
         rows = lake.rows("bronze.trades", EqualTo("product_id", PRODUCT), columns=["_raw_payload"])

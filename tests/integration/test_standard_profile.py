@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from urllib.parse import quote
 
 import httpx
 import polars as pl
@@ -10,12 +11,16 @@ import pytest
 import trino
 from polars.testing import assert_frame_equal
 
+from include.settings import CHECKOUT
+from tests.drivers.airflow import KEY, Airflow
 from tests.drivers.demo import Demo
 from tests.drivers.lake import Lake
+from tests.drivers.page import Rows, run_sql
 from tests.drivers.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
+LOOK, AUDIT = "data_quality", "audit_with_trino"
 COLUMNS = ("product_id", "window_start", "open", "high", "low", "close", "volume", "trade_count", "vwap", "status")
 
 
@@ -47,6 +52,32 @@ def test_trino_reads_the_candles_that_were_published(standard: Demo, lake: Lake)
     )
     assert_frame_equal(found.sort(COLUMNS[:2]), candles.sort(COLUMNS[:2]))
     assert found.height == 60 * len(demo.hours) * found["product_id"].n_unique() > 0
+
+
+def test_trino_looks_at_a_published_hour(standard: Demo, airflow: Airflow):
+    def tasks() -> set[str]:
+        return {task["task_id"] for task in airflow.call("GET", f"/dags/{LOOK}/tasks")["tasks"]}
+
+    eventually(lambda: AUDIT in tasks(), within=240, what="the DAG of this profile", every=3)
+    request = {"partition_key": standard.hours[-1].strftime(KEY), "logical_date": None}
+    run_id = airflow.call("POST", f"/dags/{LOOK}/dagRuns", json=request)["dag_run_id"]
+
+    assert airflow.end_of(LOOK, run_id, within=240)["state"] == "success"
+    audit = airflow.call("GET", f"/dags/{LOOK}/dagRuns/{quote(run_id, safe='')}/taskInstances/{AUDIT}")
+    assert audit["state"] == "success"
+
+
+def test_the_snippets_for_trino_hold(standard: Demo):
+    endpoint = standard.stack.settings.trino
+    with trino.dbapi.connect(host=endpoint.host, port=endpoint.port, user="test", timezone="UTC") as connection:
+
+        def run(statement: str) -> Rows:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            rows = cursor.fetchall()
+            return Rows([column.name for column in cursor.description], rows)
+
+        assert run_sql(CHECKOUT / "docs" / "iceberg.md", "sql trino", run) == 3
 
 
 def test_prometheus_reads_every_service(standard: Demo):

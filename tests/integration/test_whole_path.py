@@ -52,10 +52,24 @@ def test_silver_has_the_trades_of_the_recording_row_for_row(demo: Demo, lake: La
     assert_frame_equal(silver.select(truth.columns), truth)
 
 
-@pytest.mark.parametrize(("table", "width"), [("gold.ohlcv_1m", tables.MINUTE), ("gold.ohlcv_1h", HOUR)])
+@pytest.mark.parametrize(
+    ("table", "width"),
+    [("gold.ohlcv_1m", tables.MINUTE), ("gold.ohlcv_5m", 5 * tables.MINUTE), ("gold.ohlcv_1h", HOUR)],
+)
 def test_every_candle_is_that_of_the_recording(table, width, demo: Demo, lake: Lake, tape: Tape):
     candles = lake.rows(table, hours_of(demo, "window_start")).sort("product_id", "window_start")
     truth = frame_like(tables.candles(tape, PRODUCTS, demo.start, demo.end, width), candles)
+
+    assert truth.columns == candles.columns
+    assert_frame_equal(candles, truth)
+
+
+@pytest.mark.parametrize(("table", "width"), [("gold.ohlcv_4h", 4 * HOUR), ("gold.ohlcv_1d", 24 * HOUR)])
+def test_a_candle_of_many_hours_is_that_of_those_that_are_published(table, width, lake: Lake, tape: Tape):
+    ref = f"main@{lake.references()['main']}"
+    hours = lake.rows("silver.product_hours", columns=["hour_start"], ref=ref)["hour_start"].unique()
+    candles = lake.rows(table, ref=ref).sort("product_id", "window_start")
+    truth = frame_like(tables.wide_candles(tape, PRODUCTS, hours, width), candles)
 
     assert truth.columns == candles.columns
     assert_frame_equal(candles, truth)

@@ -90,6 +90,27 @@ def candles(
     return rows
 
 
+def wide_candles(tape: Tape, products: Iterable[str], hours: Iterable[datetime], width: timedelta) -> list[Row]:
+    """Return a candle for every product and window that has published hours, over the trades of those hours alone.
+
+    Args:
+        hours: The published hours; a window that has others besides is `open`.
+        width: Whole hours that divide a day.
+    """
+    by_window: dict[datetime, list[datetime]] = {}
+    for hour in sorted(set(hours)):
+        midnight = hour.replace(hour=0)
+        by_window.setdefault(midnight + (hour - midnight) // width * width, []).append(hour)
+    rows = []
+    for product in sorted(products):
+        for window, published in by_window.items():
+            trades = [trade for hour in published for trade in tape.trades(product, hour, hour + HOUR)]
+            holes = [hole for hour in published for hole in tape.holes(product, hour, hour + HOUR)]
+            row = candle(product, window, width, trades, holes)
+            rows.append(row if len(published) == width // HOUR else row | {"status": "open"})
+    return rows
+
+
 def candle(product: str, start: datetime, width: timedelta, trades: Sequence[Trade], holes: Sequence[Hole]) -> Row:
     """Make one candle from its trades and from the holes that may touch it."""
     ordered = sorted(trades, key=lambda trade: (trade.time, trade.trade_id))
@@ -189,5 +210,6 @@ __all__ = [
     "price_latest",
     "silver_trades",
     "trade_gaps",
+    "wide_candles",
     "windows",
 ]

@@ -79,6 +79,22 @@ def test_a_product_without_trades_has_empty_candles_and_a_day_without_prices():
     assert (day["open"], day["total_trades"], day["volatility"], day["max_drawdown"]) == (None, 0, None, None)
 
 
+def test_a_window_is_open_while_an_hour_of_it_is_missing_and_has_the_trades_of_published_hours_only():
+    tape = Tape({"BTC-USD": [trade(1, -HOUR), trade(2, HOUR, "30"), trade(3, 5 * HOUR, "20")]}, shift_hours=0)
+    eight = NINE - HOUR
+
+    some = tables.wide_candles(tape, ["BTC-USD"], [eight, NINE + 5 * HOUR], 4 * HOUR)
+    whole = tables.wide_candles(tape, ["BTC-USD"], [eight + n * HOUR for n in range(4)], 4 * HOUR)
+
+    assert [(row["window_start"], row["high"], row["trade_count"], row["status"]) for row in some] == [
+        (eight, 10, 1, "open"),
+        (eight + 4 * HOUR, 20, 1, "open"),
+    ]
+    assert [(row["window_start"], row["high"], row["trade_count"], row["status"]) for row in whole] == [
+        (eight, 30, 2, "complete")
+    ]
+
+
 def test_drawdown_is_the_deepest_fall_from_a_peak_before_it():
     closes = [Decimal(price) for price in ("100", "80", "120", "90", "110")]
 

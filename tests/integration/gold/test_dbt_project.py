@@ -16,7 +16,10 @@ import jinja2
 import pytest
 from pyhive import hive
 
+from include.contracts import gold
+from include.orchestration.hours import KEY_FORMAT
 from include.settings import CHECKOUT
+from tests.drivers.demo import Demo
 from tests.drivers.running_stack import RunningStack
 
 pytestmark = pytest.mark.integration
@@ -66,24 +69,39 @@ def half_up(value: Fraction) -> Decimal:
     return Decimal(units + (rest >= Fraction(1, 2))).scaleb(-8)
 
 
-def test_the_unit_tests_of_the_models_pass(stack: RunningStack, tmp_path: Path):
+def dbt_test(stack: RunningStack, folder: Path, *words: str, **environment: str) -> str:
+    """Run dbt's tests and return what it says; all of them must pass."""
     result = subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "--no-use-colors", "test", "--select", "test_type:unit"],
+        [Path(sys.executable).with_name("dbt"), "--no-use-colors", "test", *words],
         env={
             **stack.environment,
             "DBT_PROJECT_DIR": str(PROJECT),
             "DBT_PROFILES_DIR": str(PROJECT),
-            "DBT_TARGET_PATH": str(tmp_path / "target"),
-            "DBT_LOG_PATH": str(tmp_path / "logs"),
+            "DBT_TARGET_PATH": str(folder / "target"),
+            "DBT_LOG_PATH": str(folder / "logs"),
+            **environment,
         },
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-
     assert result.returncode == 0, result.stdout
-    assert re.search(r"PASS=[1-9]", result.stdout), "no unit test was found"
+    return result.stdout
+
+
+def test_the_unit_tests_of_the_models_pass(stack: RunningStack, tmp_path: Path):
+    said = dbt_test(stack, tmp_path, "--select", "test_type:unit")
+
+    assert re.search(r"PASS=[1-9]", said), "no unit test was found"
+
+
+def test_the_data_tests_hold_for_a_published_hour(stack: RunningStack, demo: Demo, tmp_path: Path):
+    said = dbt_test(stack, tmp_path, "--select", "test_type:data", LAKE_HOUR=f"{demo.hours[1]:{KEY_FORMAT}}")
+
+    passed = re.search(r"PASS=(\d+)", said)
+    assert passed, said
+    assert int(passed[1]) > len(gold.TABLES), "each table has a test of its contract"
 
 
 def test_an_average_price_is_rounded_half_up_once_as_exact_arithmetic_rounds_it(query: Any):
