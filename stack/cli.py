@@ -20,10 +20,10 @@ from include.contracts.table import Layer
 from include.quality.judgement import Outcome
 from include.settings import CHECKOUT, Settings
 from stack import branch as branch_of
+from stack import class_archive, jars, kafka_view, lifecycle, preflight, standard, summary, views
 from stack import console as airflow_console
 from stack import demo as demonstration
 from stack import doctor as doctor_of
-from stack import jars, kafka_view, lifecycle, preflight, standard, summary, views
 from stack import status as status_of
 from stack.demo import Moment
 from stack.failures import StackError
@@ -210,9 +210,11 @@ def init(steps: Annotated[list[str] | None, typer.Argument(help="Steps to run; a
 
 @app.command()
 def tools() -> None:
-    """Bring the jars and Java runtimes, each verified against its lock."""
+    """Bring the jars and Java runtimes, each verified against its lock, and archive Spark's classes."""
     with _in_one_sentence():
-        lifecycle.bring_tools(preflight.load_settings(), tell)
+        settings = preflight.load_settings()
+        lifecycle.bring_tools(settings, tell)
+        class_archive.bring(lifecycle.layout_of(settings))
         out.print("All tools are there.")
 
 

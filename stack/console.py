@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from include.settings import CHECKOUT
-from stack import database, java
+from stack import class_archive, database, java
 from stack.layout import Layout, revealed
 from stack.templates import write_private
 
@@ -60,7 +60,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
         "GX_ANALYTICS_ENABLED": "False",
         "SCARF_ANALYTICS": "false",
-    } | java.ONE_COMPILER | dbt_environment(layout)  # fmt: skip
+    } | class_archive.environment(layout, java.ONE_COMPILER) | dbt_environment(layout)  # fmt: skip
 
 
 def dbt_environment(layout: Layout) -> dict[str, str]:

@@ -14,7 +14,7 @@ import psutil
 from confluent_kafka import KafkaException
 
 from include.settings import Settings
-from stack import first_start, jars, java, kafka_view, lifecycle, preflight, standard, status
+from stack import class_archive, first_start, jars, java, kafka_view, lifecycle, preflight, standard, status
 from stack.failures import StackError
 from stack.service import Service
 from stack.supervisor import Supervisor
@@ -114,6 +114,10 @@ def tools(settings: Settings) -> list[Finding]:
             )  # fmt: skip
         else:
             findings.append(Finding(f"jars of {jar_set.name}", "as in the lock"))
+    refusal = class_archive.refusal(lifecycle.layout_of(settings))
+    if refusal.exists():
+        advice = f"{refusal} says why; remove it to have Java try again."
+        findings.append(Finding("Spark's classes", "have no archive, so that each Spark process starts slower", advice))
     return findings
 
 

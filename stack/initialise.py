@@ -28,7 +28,7 @@ from include.contracts import TOPICS
 from include.contracts.topics import Topic
 from include.renderers import iceberg
 from include.settings import CHECKOUT, Settings
-from stack import console, database
+from stack import class_archive, console, database
 from stack.failures import StackError
 from stack.layout import Layout, inherited, revealed
 from stack.service import Step
@@ -44,6 +44,12 @@ def steps(layout: Layout) -> list[Step]:
     settings = layout.settings
     password = revealed(settings, "postgres_password")
     return [
+        Step(
+            "spark-classes",
+            "an archive of Spark's classes, once for all stacks",
+            lambda: class_archive.bring(layout),
+            lambda: f"{class_archive.path(layout)} {class_archive.path(layout).exists()}",
+        ),
         Step("bucket", "the bucket", lambda: create_bucket(settings), lambda: settings.bucket, after=("s3",)),
         Step("topics", "the topics", lambda: create_topics(settings), lambda: repr(TOPICS), after=("kafka",)),
         Step(

@@ -23,24 +23,20 @@ SERVERS = 21
 TRINO = 24
 """The oldest that Trino 476 starts on."""
 
-ONE_COMPILER = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
+ONE_COMPILER = ("-XX:TieredStopAtLevel=1",)
 """For Spark processes that are short-lived or answer small queries: the second compiler takes more than it gives there.
 
 Measured, the hour's job needs 37 s of processor time with one and 62 s with both.
 """
-LONG_LIVED = {
-    "SPARK_SUBMIT_OPTS": " ".join(
-        (
-            # Spark writes a whole stage as one Java method, which Java would leave uncompiled from 8 kB on.
-            "-XX:-DontCompileHugeMethods",
-            # Ten times Java's thresholds for the second compiler.
-            "-XX:Tier4InvocationThreshold=50000",
-            "-XX:Tier4MinInvocationThreshold=6000",
-            "-XX:Tier4CompileThreshold=150000",
-            "-XX:Tier4BackEdgeThreshold=400000",
-        )
-    )
-}
+LONG_LIVED = (
+    # Spark writes a whole stage as one Java method, which Java would leave uncompiled from 8 kB on.
+    "-XX:-DontCompileHugeMethods",
+    # Ten times Java's thresholds for the second compiler.
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+    "-XX:Tier4BackEdgeThreshold=400000",
+)
 """For the stream, which is worth compiling well: what is done for each record, and not what plans each batch.
 
 Planning a batch passes through thousands of methods a few hundred times. By its own thresholds Java works on them for

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from include.contracts import bronze
 from include.settings import CHECKOUT, Endpoint, Settings
-from stack import console, database, jars, java, probes, standard
+from stack import class_archive, console, database, jars, java, probes, standard
 from stack.failures import StackError
 from stack.layout import Layout, revealed
 from stack.metrics import airflow as airflow_metrics
@@ -192,8 +192,8 @@ def thrift(layout: Layout) -> Service:
             "spark-internal",
         ),
         probes.thrift(endpoint),
-        after=("nessie", "bucket"),
-        environment=java.ONE_COMPILER,
+        after=("nessie", "bucket", "spark-classes"),
+        environment=class_archive.environment(layout, java.ONE_COMPILER),
         reads=("spark",),
         ports=(endpoint,),
         prepare=lambda: layout.data("spark").mkdir(parents=True, exist_ok=True),
@@ -229,7 +229,7 @@ def bronze_writer(layout: Layout) -> Service:
         probes.metric(metrics, "bronze_queries_at_work", at_least=len(bronze.TABLES)),
         after=("tables", "topics"),
         reads=("spark", "settings"),
-        environment=java.LONG_LIVED,
+        environment=class_archive.environment(layout, java.LONG_LIVED),
         ports=(endpoint, metrics),
         stop_seconds=60,
         patience=240,

@@ -24,6 +24,7 @@ from rich.progress import Progress
 from include.contracts.bronze import TRADES
 from include.settings import CHECKOUT, Endpoint, Settings
 from stack import jars, java, probes
+from stack.class_archive import SPARK_OPTIONS
 from stack.failures import StackError
 from stack.jars import JarSet
 from stack.java import Java
@@ -41,7 +42,6 @@ BROUGHT = "25"
 
 RULES = CHECKOUT / "stack" / "prometheus" / "rules"
 """Not a template: what its alerts say has `$`s of its own."""
-SPARK_OPTIONS = "SPARK_SUBMIT_OPTS"
 
 TEMPLATES = {
     "trino": ("config.properties", "node.properties", "log.properties", "jvm.config", "catalog/lake.properties"),
@@ -156,7 +156,6 @@ def watched(layout: Layout, service: Service) -> Service:
     endpoint: Endpoint = getattr(layout.settings, agent.endpoint)
     seen = replace(service, reads=(*service.reads, "jmx"), ports=(*service.ports, endpoint))
     if "spark" in service.reads:
-        # Read by the process that becomes Spark, and not by the one that only composes its command.
         options = f"{service.environment.get(SPARK_OPTIONS, '')} {option}".strip()
         return replace(seen, environment={**service.environment, SPARK_OPTIONS: options})
     binary, *words = service.command

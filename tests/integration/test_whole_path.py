@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import httpx
 import polars as pl
+import psutil
 import pytest
 from polars.testing import assert_frame_equal
 from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
 from include.contracts.topics import topics_of
+from stack import class_archive
+from stack.lifecycle import layout_of
 from tests.drivers.airflow import Airflow
 from tests.drivers.demo import PRODUCTS, Demo
 from tests.drivers.kafka import Kafka
@@ -163,3 +169,19 @@ def test_the_writer_tells_prometheus_what_it_took_and_how_long_that_was(demo: De
     assert taken["bronze_batch_seconds_sum", "bronze.trades"] > 0
     places = {tuple(labels) for name, *labels in taken if name == "bronze_lag_records"}
     assert {(str(part), "bronze.trades", topic.name) for topic in topics for part in range(topic.partitions)} <= places
+
+
+def test_sparks_processes_map_their_classes_from_one_archive(demo: Demo):
+    archive = str(class_archive.path(layout_of(demo.stack.settings)).resolve())
+
+    for service in ("thrift", "bronze-writer"):
+        started = demo.stack.process(service)
+        mapped = {mapping.path for process in (started, *started.children(recursive=True)) for mapping in maps(process)}
+        assert archive in mapped, service
+
+
+def maps(process: psutil.Process) -> list[Any]:
+    """Return the files that a process has in its memory; none of one that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return list(process.memory_maps())
+    return []
