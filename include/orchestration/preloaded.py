@@ -17,10 +17,14 @@ LIBRARIES = (
     "airflow.providers.apache.spark.operators.spark_submit",
     "cosmos.airflow.task_group",
     "cosmos.operators.local",
+    # Airflow asks all plugins, also in tasks, and Cosmos' has pages.
+    "cosmos.plugin.airflow3",
     "apprise",
     "confluent_kafka.admin",
     "httpx",
+    "prometheus_client.parser",
     "pydantic_settings",
+    "supervisor.xmlrpc",
     # dbt's models
     "dbt.cli.main",
     "dbt.adapters.spark",
