@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,9 @@ import psutil
 
 from include.settings import CHECKOUT, Endpoint, Settings
 from stack.lifecycle import layout_of
+from stack.probes import airflow_api
 from stack.supervisor import Supervisor
+from tests.drivers.waiting import eventually
 
 ARTEFACTS = CHECKOUT / ".lake" / "test-artefacts"
 """What a failed or a looked-at run leaves: logs, screenshots."""
@@ -144,6 +146,23 @@ class RunningStack:
             psutil.NoSuchProcess: If it does not run at the moment.
         """
         return psutil.Process(self.supervisor.process(service).pid or -1)
+
+    def kill(self, service: str, *, whole: bool = False) -> None:
+        """End a service with SIGKILL, its main process or all of them, and wait until the supervisor runs another."""
+        victim = self.process(service)
+        for process in [*(victim.children(recursive=True) if whole else []), victim]:
+            with suppress(psutil.NoSuchProcess):  # one that ended by itself meanwhile
+                process.kill()
+
+        def is_replaced() -> bool:
+            return self.supervisor.process(service).pid not in (0, victim.pid)
+
+        eventually(is_replaced, within=60, what=f"a new {service}")
+
+    def wait_for_console(self) -> None:
+        """Wait until Airflow's API answers."""
+        answers = airflow_api(self.settings.airflow)
+        eventually(answers, within=240, what="Airflow's API")
 
     def run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
         """Run a command in the stack's environment, as `python -m stack run` gives it."""

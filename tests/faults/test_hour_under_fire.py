@@ -10,14 +10,12 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 from polars.testing import assert_frame_equal
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan, LessThanOrEqual
@@ -111,17 +109,17 @@ def fire(stack: RunningStack, lake: Lake, kafka: Kafka, airflow: Airflow, tape: 
         eventually(lambda: kafka.committed("bronze.trades", "coinbase.raw.trades") != held, within=60, what="a batch")
         kafka.produce("coinbase.raw.trades", PRODUCT, GARBLED[4:])
         held = kafka.committed("bronze.trades", "coinbase.raw.trades")
-        kill(stack, "bronze-writer")
+        stack.kill("bronze-writer")
         past(0.5)
-        kill(stack, "producer-coinbase")
+        stack.kill("producer-coinbase")
         past(0.6)
-        kill(stack, "producer-coinbase")
+        stack.kill("producer-coinbase")
         eventually(
             lambda: kafka.committed("bronze.trades", "coinbase.raw.trades") != held,
             within=SECONDS,
             what="the new writer to write",
         )
-        kill(stack, "bronze-writer", whole=True)
+        stack.kill("bronze-writer", whole=True)
         past(0.9)
         exchange.behave()
         past(1.0)
@@ -267,19 +265,6 @@ def is_busy(tape: Tape, start: datetime, end: datetime) -> bool:
         return sum(len(tape.trades(product, low, high)) for product in tape.products)
 
     return min(traded(0.0, 0.3), traded(0.35, 0.9)) >= ENOUGH_TRADES
-
-
-def kill(stack: RunningStack, service: str, *, whole: bool = False) -> None:
-    """End a service with SIGKILL, its main process or all of them, and wait until the supervisor runs another."""
-    victim = stack.process(service)
-    for process in [*(victim.children(recursive=True) if whole else []), victim]:
-        with suppress(psutil.NoSuchProcess):  # one that ended by itself meanwhile
-            process.kill()
-
-    def is_replaced() -> bool:
-        return stack.supervisor.process(service).pid not in (0, victim.pid)
-
-    eventually(is_replaced, within=60, what=f"a new {service}")
 
 
 def wait_until_bronze_holds(moment: datetime, lake: Lake, kafka: Kafka, tape: Tape) -> None:

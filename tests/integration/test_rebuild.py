@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import pytest
 from polars.testing import assert_frame_equal
-from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
 from tests.drivers.airflow import Airflow
 from tests.drivers.demo import Demo
@@ -16,30 +14,9 @@ from tests.drivers.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
-HOURLY = {
-    "silver.trades": "trade_time",
-    "silver.trades_quarantine": "hour_start",
-    "silver.trade_gaps": "hour_start",
-    "silver.product_hours": "hour_start",
-    "gold.ohlcv_1m": "window_start",
-    "gold.ohlcv_5m": "window_start",
-    "gold.ohlcv_1h": "window_start",
-}
-"""Each table that an hour replaces, and the column that says which rows are the hour's."""
-
-
-def snapshot(lake: Lake, demo: Demo) -> dict[str, Any]:
-    """Read all rows of the demo's hours, in an order that does not depend on files."""
-    low, high = demo.start.isoformat(), demo.end.isoformat()
-    frames = {
-        table: lake.rows(table, And(GreaterThanOrEqual(column, low), LessThan(column, high)))
-        for table, column in HOURLY.items()
-    }
-    return {table: frame.sort(frame.columns) for table, frame in frames.items()}
-
 
 def test_hours_rebuilt_side_by_side_take_turns_and_change_no_row(demo: Demo, airflow: Airflow, lake: Lake):
-    before, hash_before = snapshot(lake, demo), lake.references()["main"]
+    before, hash_before = lake.hourly_rows(demo.start, demo.end), lake.references()["main"]
     known = {run["dag_run_id"] for run in airflow.runs()}
     airflow.wait_for_backfills()
 
@@ -57,7 +34,7 @@ def test_hours_rebuilt_side_by_side_take_turns_and_change_no_row(demo: Demo, air
     turns = sorted(turn(airflow, run_id) for run_id in run_ids)
     assert turns[0][1] <= turns[1][0], "both held the turn at once"
     assert lake.references()["main"] != hash_before, "nothing was published"
-    for table, rows in snapshot(lake, demo).items():
+    for table, rows in lake.hourly_rows(demo.start, demo.end).items():
         assert_frame_equal(rows, before[table])
 
 
