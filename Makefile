@@ -39,9 +39,10 @@ test: environment ## all tests; what needs no stack beside the faults of the ing
 	@$(BIN)/python -m stack tools
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-faults: environment ## break the ingestion in every known way, each on SEEDS seeds (5); SEED=n repeats one
+faults: environment ## break two ingestions in every known way, each on SEEDS seeds (5); SEED=n repeats one
 	@$(BIN)/python -m stack tools
-	@$(BIN)/python -m pytest tests/faults/test_ingestion_under_fire.py -m faults $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5))
+	@$(BIN)/python -m pytest tests/faults/test_ingestion_under_fire.py -m faults --numprocesses 2 --dist load \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5))
 
 check: environment ## format, lint, types, import directions, SQL
 	@$(BIN)/ruff format --check .

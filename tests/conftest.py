@@ -44,6 +44,7 @@ STORY = (
     "test_maintenance",
     "test_supervision",
     "test_hour_under_fire",
+    "test_console_under_fire",
     "test_replayed_letters",
     "test_late_trades",
     "test_second_venue",
@@ -88,8 +89,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Where two processes share the tests, give one the whole story, and the other one module after the other."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Where two processes share modules, give one the whole story, and the other one module after the other."""
+    if config.getvalue("dist") != "loadscope":
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class ByStack(LoadScopeScheduling):
