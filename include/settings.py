@@ -36,6 +36,23 @@ class Endpoint(BaseModel):
         return f"http://{self.address}"
 
 
+class Heaps(BaseModel):
+    """How much each Java process keeps at most, as Java writes it. Its memory is that and some 200 MB more."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kafka: str = "320m"
+    s3: str = "192m"
+    nessie: str = "256m"
+    thrift: str = "896m"
+    bronze: str = "640m"
+    job: str = "768m"
+    """The hour's job and the other tasks of Airflow that run on Spark, where the connection sends them to."""
+    executor: str = "768m"
+    """An executor of such a job, where it runs on a cluster."""
+    trino: str = "1500m"
+
+
 def _at(port: int) -> Endpoint:
     """Give a service its default address on this machine."""
     return Endpoint(port=port)
@@ -89,10 +106,32 @@ class Settings(BaseSettings):
     trino: Endpoint = _at(8082)
     prometheus: Endpoint = _at(9090)
 
+    listen_host: str | None = None
+    """Where each service listens, if it has a machine or a container of its own; None: where its clients find it."""
+    supervisor: Endpoint | None = None
+    """Where supervisord's interface is asked over the network, with a password; None: a socket in the state folder."""
+    alertmanager: Endpoint | None = None
+    """Who gets Prometheus' alerts and tells the service `metrics` of them; None: `metrics` gets them itself."""
+    airflow_page: str | None = None
+    """The address of Airflow's pages as people open them, where that is another than `airflow`."""
+
     s3_server: Endpoint | None = None
     """Where the S3 store listens, if its clients reach it through something else at `s3`; None: at `s3` itself."""
     nessie_server: Endpoint | None = None
     """The same for Nessie."""
+
+    heaps: Heaps = Heaps()
+    trino_query_memory: str = "600MB"
+    """How much memory one query of Trino may take, of its heap."""
+    spark_master: str = "local[2]"
+    """What the connection `spark_default` says, which decides where Airflow's Spark jobs run.
+
+    Two cores: the hour's job runs beside the stream and the Thrift server, which have one core each.
+    """
+
+    spark_worker_cores: int = Field(default=2, ge=1)
+    """What a worker of a cluster of ours offers; natively there is none."""
+    spark_worker_memory: str = "2g"
 
     # The lake
     bucket: str = "lake"
@@ -194,6 +233,7 @@ class Settings(BaseSettings):
     airflow_password: SecretStr | None = None
     airflow_jwt_secret: SecretStr | None = None
     airflow_fernet_key: SecretStr | None = None
+    supervisor_password: SecretStr | None = None
 
     @field_validator("products", "bybit_linear", "bybit_spot", "coingecko_coins", "alert_urls", mode="before")
     @classmethod
@@ -217,6 +257,10 @@ class Settings(BaseSettings):
         """Read the settings from the environment and from what the stack keeps in its state folder."""
         state = Path(os.environ.get("LAKE_STATE_DIR", str(CHECKOUT / ".lake" / "state")))
         return cls(_env_file=(state / "settings.env", state / "secrets.env"))
+
+    def listening(self, endpoint: Endpoint) -> Endpoint:
+        """Say where a service listens whose clients find it at an endpoint."""
+        return Endpoint(host=self.listen_host, port=endpoint.port) if self.listen_host else endpoint
 
     @property
     def warehouse(self) -> str:

@@ -1,4 +1,7 @@
-"""The control interface of supervisord, which runs the services: a socket that only its owner can open."""
+"""The control interface of supervisord, which runs the services.
+
+On one machine it is a socket that only its owner can open; between containers it is a port with a password.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from include.settings import Endpoint, Settings
+
 SOCKET_NAME_LIMIT = 90
 """Bytes that a Unix socket's path may have, less what supervisord appends while it binds."""
+
+
+USER = "lake"
+"""Who asks over the network."""
 
 
 class State(StrEnum):
@@ -60,15 +69,32 @@ class Supervisord:
 
     Args:
         state_dir: The stack's state folder.
+        server: Where it answers over the network; None: at the socket of the state folder.
+        password: What it asks for there.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, server: Endpoint | None = None, password: str = "") -> None:
         self.socket = socket_of(state_dir)
+        self._server = server
+        self._password = password
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Find the supervisord of a stack's ingestion.
+
+        Raises:
+            ValueError: If it is asked over the network and has no password.
+        """
+        if settings.supervisor is None:
+            return cls(settings.state_dir)
+        if settings.supervisor_password is None:
+            raise ValueError("LAKE_SUPERVISOR names an address and there is no LAKE_SUPERVISOR_PASSWORD")
+        return cls(settings.state_dir, settings.supervisor, settings.supervisor_password.get_secret_value())
 
     @property
     def is_running(self) -> bool:
         """Whether supervisord answers."""
-        if not self.socket.exists():
+        if self._server is None and not self.socket.exists():
             return False
         try:
             self.call("getState")
@@ -111,7 +137,10 @@ class Supervisord:
 
     def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - each method answers in its own shape
         """Call a method of supervisord's interface."""
-        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        if self._server is None:
+            transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        else:
+            transport = SupervisorTransport(USER, self._password, self._server.url)
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
 

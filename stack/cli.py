@@ -145,18 +145,23 @@ def demo(profile: Profile = None, recording: Recording = None) -> None:
         with Ticker() as ticker:
             changed = lifecycle.up(preflight.load_settings(), [], ticker, tell)
         settings = preflight.load_settings()
-        with Hours() as hours_of_demo:
-            demonstration.watch(settings, hours_of_demo.show)
-        hours = demonstration.demo_hours(settings)
-        if hours:
-            end = hours[-1] + timedelta(hours=1)
-            out.print("", views.candles(summary.newest_candles(settings)))
-            out.print("", views.completeness(summary.completeness(settings, hours[0], end)))
+        show_hours(settings)
         out.print("", views.addresses(settings), "")
         if changed:
             out.print("The demo is up and follows the live feed. `make status` shows it, `make down` stops it.")
         else:
             out.print("The demo was up already; nothing was changed.")
+
+
+def show_hours(settings: Settings) -> None:
+    """Wait until every hour of the demo is published, then show what came out."""
+    with Hours() as hours_of_demo:
+        demonstration.watch(settings, hours_of_demo.show)
+    hours = demonstration.demo_hours(settings)
+    if hours:
+        end = hours[-1] + timedelta(hours=1)
+        out.print("", views.candles(summary.newest_candles(settings)))
+        out.print("", views.completeness(summary.completeness(settings, hours[0], end)))
 
 
 @app.command()

@@ -10,8 +10,6 @@ from stack.layout import Layout, revealed
 from stack.templates import write_private
 
 USER = "admin"
-SPARK_CORES = 2
-"""The hour's job runs beside the stream and the Thrift server, which have one core each."""
 
 
 def environment(layout: Layout) -> dict[str, str]:
@@ -34,9 +32,9 @@ def environment(layout: Layout) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url(
             settings.postgres, revealed(settings, "postgres_password")
         ),
-        "AIRFLOW__API__HOST": settings.airflow.host,
+        "AIRFLOW__API__HOST": settings.listening(settings.airflow).host,
         "AIRFLOW__API__PORT": str(settings.airflow.port),
-        "AIRFLOW__API__BASE_URL": settings.airflow.url,
+        "AIRFLOW__API__BASE_URL": settings.airflow_page or settings.airflow.url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": revealed(settings, "airflow_jwt_secret"),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
@@ -50,7 +48,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(
             {
                 "conn_type": "spark",
-                "host": f"local[{SPARK_CORES}]",
+                "host": settings.spark_master,
                 "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"},
             },
             separators=(",", ":"),

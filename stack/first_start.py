@@ -27,6 +27,7 @@ def new_secrets() -> dict[str, str]:
         "LAKE_AIRFLOW_PASSWORD": secrets.token_hex(8),
         "LAKE_AIRFLOW_JWT_SECRET": secrets.token_hex(32),
         "LAKE_AIRFLOW_FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "LAKE_SUPERVISOR_PASSWORD": secrets.token_hex(16),
     }
 
 

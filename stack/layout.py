@@ -74,7 +74,7 @@ class Layout:
             "PATH": f"{self.bin}:{os.environ.get('PATH', os.defpath)}",
             "JAVA_HOME": str(self.spark_java.home),
             "SPARK_CONF_DIR": str(self.conf("spark")),
-            "SPARK_LOCAL_IP": self.settings.thrift.host,
+            "SPARK_LOCAL_IP": self.settings.listen_host or self.settings.thrift.host,
             # glibc's arenas cost each JVM some hundred megabytes.
             "MALLOC_ARENA_MAX": "2",
             # A process that renames itself would overwrite the variables by which it is known as ours.
@@ -87,7 +87,7 @@ class Layout:
         """Return what the configuration templates of all services may name."""
         settings = self.settings
         return {
-            "LISTEN_HOST": "127.0.0.1",
+            "LISTEN_HOST": settings.listen_host or "127.0.0.1",
             "KAFKA_HOST": settings.kafka.host,
             "KAFKA_PORT": str(settings.kafka.port),
             "KAFKA_CONTROLLER_HOST": settings.kafka_controller.host,
@@ -109,8 +109,12 @@ class Layout:
             "POSTGRES_PORT": str(settings.postgres.port),
             "POSTGRES_DATA": str(self.data("postgres")),
             "POSTGRES_CONF": str(self.conf("postgres")),
-            "POSTGRES_CLIENTS": "127.0.0.1/32",
-            "SPARK_HOST": settings.thrift.host,
+            "POSTGRES_CLIENTS": "samenet" if settings.listen_host else "127.0.0.1/32",
+            "POSTGRES_SOCKETS": "/var/run/postgresql" if settings.listen_host else "",
+            # Of several machines each names itself: executors call back to the one on which their driver runs.
+            "SPARK_HOST": "${env:HOSTNAME}" if settings.listen_host else settings.thrift.host,
+            "SPARK_JOB_HEAP": settings.heaps.job,
+            "SPARK_EXECUTOR_HEAP": settings.heaps.executor,
             "SPARK_JARS": str(self.jars(jars.SPARK)),
             "SPARK_JAVA_HOME": str(self.spark_java.home),
             "SPARK_SCRATCH": str(self.data("spark")),
@@ -119,6 +123,8 @@ class Layout:
             "TRINO_HOST": settings.trino.host,
             "TRINO_PORT": str(settings.trino.port),
             "TRINO_DATA": str(self.data("trino")),
+            "TRINO_HEAP": settings.heaps.trino,
+            "TRINO_QUERY_MEMORY": settings.trino_query_memory,
             "PRODUCER_METRICS": settings.producer_metrics.address,
             "BYBIT_METRICS": f'["{settings.bybit_metrics.address}"]' if settings.follow_bybit else "[]",
             "COINGECKO_METRICS": f'["{settings.coingecko_metrics.address}"]' if settings.follow_coingecko else "[]",

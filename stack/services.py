@@ -19,12 +19,6 @@ from stack.service import Service
 
 SMALL_JVM = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:ReservedCodeCacheSize=64m", "-Xss512k")
 
-KAFKA_HEAP = "320m"
-S3_HEAP = "192m"
-NESSIE_HEAP = "256m"
-THRIFT_HEAP = "896m"
-BRONZE_HEAP = "640m"
-
 STREAMING_CHECKPOINTS = "spark.sql.streaming.checkpointFileManagerClass"
 ABORTABLE = "org.apache.spark.internal.io.cloud.AbortableStreamBasedCheckpointFileManager"
 """Writes a checkpoint's file to an object store by one upload, which a failure leaves without effect."""
@@ -101,7 +95,7 @@ def kafka(layout: Layout) -> Service:
     """The broker."""
     settings, conf = layout.settings, layout.conf("kafka")
     java = (
-        *server_jvm(layout, KAFKA_HEAP),
+        *server_jvm(layout, settings.heaps.kafka),
         f"-Dlog4j2.configurationFile={conf / 'log4j2.properties'}", "-cp", f"{layout.jars(jars.KAFKA)}/*",
     )  # fmt: skip
     return Service(
@@ -140,7 +134,7 @@ def s3(layout: Layout) -> Service:
         "s3",
         "the tables' files",
         (
-            *server_jvm(layout, S3_HEAP),
+            *server_jvm(layout, settings.heaps.s3),
             "-DLOG_LEVEL=warn", "-Dlogback.statusListenerClass=ch.qos.logback.core.status.NopStatusListener",
             "-jar", str(jar), "--properties", str(layout.conf("s3") / "s3proxy.conf"),
         ),
@@ -160,7 +154,7 @@ def nessie(layout: Layout) -> Service:
         "nessie",
         "the catalog: tables, branches, merges",
         (
-            *server_jvm(layout, NESSIE_HEAP),
+            *server_jvm(layout, settings.heaps.nessie),
             f"-Dquarkus.config.locations={layout.conf('nessie') / 'application.properties'}", "-jar", str(jar),
         ),
         probes.http(f"{endpoint.url}/api/v2/config"),
@@ -177,7 +171,7 @@ def thrift(layout: Layout) -> Service:
     endpoint = layout.settings.thrift
     hive = {
         "hive.server2.thrift.port": str(endpoint.port),
-        "hive.server2.thrift.bind.host": endpoint.host,
+        "hive.server2.thrift.bind.host": layout.settings.listening(endpoint).host,
         "hive.server2.enable.doAs": "false",
     }
     return Service(
@@ -187,7 +181,7 @@ def thrift(layout: Layout) -> Service:
             str(layout.bin / "spark-submit"),
             "--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
             "--name", "thrift",
-            "--driver-memory", THRIFT_HEAP,
+            "--driver-memory", layout.settings.heaps.thrift,
             *(word for name, value in hive.items() for word in ("--conf", f"spark.hadoop.{name}={value}")),
             "spark-internal",
         ),
@@ -221,7 +215,7 @@ def bronze_writer(layout: Layout) -> Service:
         (
             str(layout.bin / "spark-submit"),
             "--name", "bronze-writer",
-            "--driver-memory", BRONZE_HEAP,
+            "--driver-memory", layout.settings.heaps.bronze,
             *(word for name, value in chosen.items() for word in ("--conf", f"{name}={value}")),
             str(CHECKOUT / "spark_apps" / "bronze_writer" / "job.py"),
         ),

@@ -166,7 +166,7 @@ def watched(layout: Layout, service: Service) -> Service:
 def agent_option(layout: Layout, agent: Agent) -> str:
     """Return the option of Java that loads an agent."""
     (jar,) = JMX.files(layout.settings.tools_dir)
-    address = getattr(layout.settings, agent.endpoint).address
+    address = layout.settings.listening(getattr(layout.settings, agent.endpoint)).address
     return f"-javaagent:{jar}={address}:{layout.conf('jmx') / agent.conf}"
 
 
@@ -236,7 +236,7 @@ def prometheus(layout: Layout) -> Service:
             f"--config.file={layout.conf('prometheus') / 'prometheus.yml'}",
             f"--storage.tsdb.path={layout.data('prometheus')}",
             "--storage.tsdb.retention.time=7d",
-            f"--web.listen-address={endpoint.address}",
+            f"--web.listen-address={layout.settings.listening(endpoint).address}",
             "--log.level=warn",
         ),
         probes.http(f"{endpoint.url}/-/ready"),
@@ -255,6 +255,7 @@ def template_values(settings: Settings) -> dict[str, str]:
         "PROMETHEUS_RULES_DIGEST": digest[:16],
         "BRONZE_METRICS": settings.bronze_metrics.address,
         "METRICS": settings.metrics.address,
+        "ALERTS": (settings.alertmanager or settings.metrics).address,
         "NESSIE_MANAGEMENT": settings.nessie_management.address,
     } | {name.upper(): address for name, address in agents.items()}
 

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from include.settings import CHECKOUT
-from include.supervisord import Supervisord, socket_of
+from include.settings import CHECKOUT, Endpoint
+from include.supervisord import USER, Supervisord, socket_of
 from stack.failures import StackError
 from stack.layout import Layout, inherited
 from stack.service import Service
@@ -30,17 +31,43 @@ MARK = "LAKE_SERVICE"
 """The variable by which the processes of a stack are known, with LAKE_STATE_DIR saying of which stack."""
 
 
-def configuration(layout: Layout, services: Iterable[Service], fingerprints: Mapping[str, str]) -> str:
+@dataclass(frozen=True, slots=True)
+class OwnContainer:
+    """How supervisord is the one process that a container is for.
+
+    Args:
+        listens: Where its interface is asked.
+        password: What it asks for.
+    """
+
+    listens: Endpoint
+    password: str
+
+
+def configuration(
+    layout: Layout,
+    services: Iterable[Service],
+    fingerprints: Mapping[str, str],
+    container: OwnContainer | None = None,
+) -> str:
     """Write supervisord's configuration.
 
     Args:
         fingerprints: Service → hash of its rendered configuration; a changed one makes supervisord see a changed
             service, which is then started anew.
+        container: Where it runs in a container of its own: in the foreground, all services from the start, what they
+            say on its output, and its interface on the network. None: as a part of a stack on one machine.
     """
     socket = socket_of(layout.state)
+    if container is None:
+        server = f"[unix_http_server]\nfile={_plain(socket)}\nchmod=0700"
+    else:
+        at = container.listens.address
+        server = f"[inet_http_server]\nport={at}\nusername={USER}\npassword={_escaped(container.password)}"
     sections = [
-        f"[unix_http_server]\nfile={_plain(socket)}\nchmod=0700",
+        server,
         "[supervisord]\n"
+        f"nodaemon={'false' if container is None else 'true'}\n"
         f"logfile={_plain(layout.logs / 'supervisord.log')}\nlogfile_maxbytes={LOG_SIZE}\nlogfile_backups={LOG_FILES}\n"
         f"pidfile={_plain(layout.run / 'supervisord.pid')}\nchildlogdir={_plain(layout.logs)}\n"
         f"directory={_plain(CHECKOUT)}",
@@ -56,13 +83,22 @@ def configuration(layout: Layout, services: Iterable[Service], fingerprints: Map
             f"[program:{service.name}]\n"
             f"command={_escaped(shlex.join(service.command))}\n"
             f"environment={','.join(f'{name}={quoted(value)}' for name, value in sorted(environment.items()))}\n"
-            f"autostart=false\nautorestart=true\nstartsecs=1\nstartretries={NEVER_GIVE_UP}\n"
+            f"autostart={'false' if container is None else 'true'}\n"
+            f"autorestart=true\nstartsecs=1\nstartretries={NEVER_GIVE_UP}\n"
             f"stopsignal={service.stop_signal}\nstopwaitsecs={service.stop_seconds}\n"
             "stopasgroup=true\nkillasgroup=true\nredirect_stderr=true\n"
-            f"stdout_logfile={_plain(layout.logs / f'{service.name}.log')}\n"
-            f"stdout_logfile_maxbytes={LOG_SIZE}\nstdout_logfile_backups={LOG_FILES}"
+            f"{_log(layout, service, container)}"
         )
     return "\n\n".join(sections) + "\n"
+
+
+def _log(layout: Layout, service: Service, container: OwnContainer | None) -> str:
+    if container is not None:
+        return "stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"
+    return (
+        f"stdout_logfile={_plain(layout.logs / f'{service.name}.log')}\n"
+        f"stdout_logfile_maxbytes={LOG_SIZE}\nstdout_logfile_backups={LOG_FILES}"
+    )
 
 
 def quoted(value: str) -> str:

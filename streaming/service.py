@@ -103,7 +103,7 @@ async def service(
     refused = unsent.with_suffix(".refused.ndjson")
     stop, metrics = asyncio.Event(), Metrics(venue)
     with Lease(settings.state_dir, name):
-        metrics.serve(getattr(settings, metrics_setting), f"LAKE_{metrics_setting.upper()}")
+        metrics.serve(settings.listening(getattr(settings, metrics_setting)), f"LAKE_{metrics_setting.upper()}")
         connect = partial(
             Delivery,
             settings.kafka.address,

@@ -37,7 +37,7 @@ def act() -> str:
         if service not in (ALL, WRITER):
             raise AirflowFailException(f"{service} is one process a venue and has no scale; {WRITER} has")
         chosen = (WRITER,)
-    supervisord = Supervisord(settings.state_dir)
+    supervisord = Supervisord.of(settings)
     there = {process.name for process in supervisord.processes()}
     if service not in (ALL, *there):
         raise AirflowFailException(f"{service} is not part of this stack; there are {', '.join(sorted(there))}")
@@ -84,4 +84,4 @@ def stop_writer() -> None:
             log.warning("somebody chose otherwise meanwhile: %s goes on", WRITER)
             return
         Variable.set(WANTED, replace(wish, paused=wish.paused | {WRITER}).as_json(), serialize_json=True)
-        Supervisord(settings.state_dir).stop(WRITER)
+        Supervisord.of(settings).stop(WRITER)

@@ -63,7 +63,7 @@ def bring_up() -> dict[str, Any]:
         charge = fence(settings).take(f"{ti.dag_id} {ti.run_id}", has_ended=lambda owner: _has_ended(ti, owner))
     except OwnedElsewhereError as error:
         raise AirflowFailException(str(error)) from error
-    supervisord = Supervisord(settings.state_dir)
+    supervisord = Supervisord.of(settings)
     with _acting(settings, charge):
         # Read while nobody can choose otherwise.
         wishes = wanted()
@@ -160,7 +160,7 @@ def mend(charge: dict[str, Any]) -> list[str]:
     """
     context, settings = get_current_context(), Settings.load()
     now, wishes, given_up = datetime.now(UTC), wanted(), _given_up()
-    supervisord = Supervisord(settings.state_dir)
+    supervisord = Supervisord.of(settings)
     readings = _readings(context["ti"]).values()
     troubles, restarted = _troubles(readings), []
     for service, reasons in troubles.items():

@@ -318,7 +318,7 @@ def run(settings: Settings) -> int:
     admin = connect()
     partitions = partition_counts(admin)
     metrics = WriterMetrics()
-    metrics.serve(settings.bronze_metrics)
+    metrics.serve(settings.listening(settings.bronze_metrics))
     cores = scale.cores(settings.state_dir)
     spark = SparkSession.builder.appName("bronze-writer").master(f"local[{cores}]").getOrCreate()
     log.info("starting", extra={"cores": cores})

@@ -25,10 +25,12 @@ log = logging.getLogger("stack.metrics")
 
 def watches(settings: Settings) -> list[Watch]:
     """List what is looked at again and again, and how often."""
+    store = Watch("store", Store(settings.state_dir / "data" / "s3", settings.bucket), every=60)
     return [
         Watch("kafka", Backlog(settings.kafka), every=15),
         Watch("nessie", Publications(settings.nessie_api, settings.branch), every=15),
-        Watch("store", Store(settings.state_dir / "data" / "s3", settings.bucket), every=60),
+        # Between containers the store's folder is its own; it tells of itself.
+        *([] if settings.listen_host else [store]),
     ]
 
 
@@ -46,7 +48,7 @@ def main() -> int:
     # It tells of each question to Nessie.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.load()
-    at = settings.metrics
+    at = settings.listening(settings.metrics)
     parts, tallies, stop = watches(settings), Tallies(), threading.Event()
     posts = {"/v1/metrics": tallies.take, "/api/v2/alerts": Messenger(settings).take}
 

@@ -1,7 +1,7 @@
 """Brings the alerts of Prometheus to people, by the way that all alerts of the lake go.
 
 It takes what Prometheus tells an Alertmanager (API version 2): all alerts that fire, again and again, and for a while
-those that do no more.
+those that do no more. Where there is an Alertmanager, it takes what that tells a webhook: the same alerts, enveloped.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ class Messenger:
         self._lock = threading.Lock()
 
     def take(self, body: bytes) -> None:
-        """Take what Prometheus tells.
+        """Take what Prometheus or an Alertmanager tells.
 
         Raises:
             ValueError: If it is not a list of alerts.
         """
-        alerts = json.loads(body)
+        told = json.loads(body)
+        alerts = told.get("alerts") if isinstance(told, dict) else told
         if not isinstance(alerts, list):
             raise ValueError("no list of alerts")
         with self._lock:
@@ -46,7 +47,8 @@ class Messenger:
     def _take(self, alert: Mapping[str, Any]) -> None:
         name = frozenset(alert["labels"].items())
         ends = alert.get("endsAt")
-        is_over = ends is not None and datetime.fromisoformat(ends) <= self._now()
+        # An Alertmanager says `0001-01-01` as the end of what goes on, and which it is in words.
+        is_over = alert.get("status", "resolved") == "resolved" and _is_past(ends, self._now())
         if is_over is not (name in self._firing):
             return
         (self._firing.remove if is_over else self._firing.add)(name)
@@ -68,3 +70,7 @@ class Messenger:
         }
         severity: Severity = "success" if is_over else "failure" if labels["severity"] == "failure" else "warning"
         deliver(self._settings, record, title=summary, body=body, severity=severity)
+
+
+def _is_past(moment: str | None, now: datetime) -> bool:
+    return moment is not None and datetime.fromisoformat(moment) <= now

@@ -35,12 +35,12 @@ def serve(settings: Settings, *, recording: Path, speed: float, plan: Plan, repo
     tape = _load_tape(settings, recording, clock)
     faults = Faults()
     faults.arm(plan, clock.now())
-    host, port = settings.replica.host, settings.replica.port
+    at = settings.listening(settings.replica)
     try:
-        web.run_app(make_app(Exchange(tape, clock, faults)), host=host, port=port, print=None, access_log=None)
+        web.run_app(make_app(Exchange(tape, clock, faults)), host=at.host, port=at.port, print=None, access_log=None)
     except OSError as error:
         raise StackError(
-            f"The replica cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}): stop what holds the port, "
+            f"The replica cannot listen on {at.address} ({os.strerror(error.errno or 0)}): stop what holds the port, "
             f"or choose another with LAKE_REPLICA__PORT."
         ) from error
     report.parent.mkdir(parents=True, exist_ok=True)
