@@ -45,8 +45,8 @@ FROM builder AS lean-environment
 RUN /opt/uv/bin/uv export --locked --no-dev --no-emit-project --format requirements-txt --output-file /tmp/locked.txt \
       --prune airflow-provider-great-expectations --prune apache-airflow \
       --prune apache-airflow-providers-apache-spark --prune apache-airflow-providers-standard \
-      --prune apache-airflow-providers-trino --prune astronomer-cosmos --prune dbt-core --prune dbt-spark \
-      --prune duckdb --prune great-expectations --prune apprise --prune asyncpg \
+      --prune apache-airflow-providers-trino --prune astronomer-cosmos --prune dbt-adapters --prune dbt-common \
+      --prune dbt-core --prune duckdb --prune great-expectations --prune apprise --prune asyncpg \
  && /opt/uv/bin/uv venv --python python3.11 /lake/tools/venv \
  && /opt/uv/bin/uv pip install --python /lake/tools/venv --require-hashes --no-deps --compile-bytecode \
       --requirement /tmp/locked.txt

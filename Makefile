@@ -12,7 +12,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor branch test faults check contracts format clean environment
+.PHONY: help demo up down status doctor branch test faults check contracts format clean environment secrets containers fresh
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,15 @@ format: environment ## format the code
 
 clean: environment ## stop everything and give up the lake: its data, logs and secrets; downloads are kept
 	@$(BIN)/python -m stack clean
+
+secrets: ## .env for docker compose, its secrets made once; PROFILE=minimal, standard or comfortable, DEMO=yes plays recorded trades
+	@$(PYTHON) -m stack.containers.environment --profile $(or $(PROFILE),minimal) $(if $(DEMO),--demo)
+
+containers: ## the demo in containers, with a real engine, from the build to the published hours; STANDING_IN=yes asks no registry
+	@tests/containers/demo.sh
+
+fresh: ## the README's commands on a machine that has never seen the lake: a container with git, make and Python alone
+	@tests/containers/fresh.sh
 
 environment: $(VENV)/.locked
 

@@ -14,7 +14,7 @@ from include.settings import CHECKOUT, Endpoint, Settings
 from stack import class_archive, console, database, jars, java, probes, standard
 from stack.failures import StackError
 from stack.layout import Layout, revealed
-from stack.metrics import airflow as airflow_metrics
+from stack.metrics import reporting
 from stack.service import Service
 
 SMALL_JVM = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:ReservedCodeCacheSize=64m", "-Xss512k")
@@ -279,7 +279,7 @@ def airflow(layout: Layout) -> list[Service]:
     """Airflow's four processes."""
     settings, environment = layout.settings, console.environment(layout)
     if settings.profile == "standard":
-        environment |= airflow_metrics.environment(settings)
+        environment |= reporting.environment(settings)
 
     def process(
         name: str,

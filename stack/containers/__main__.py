@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from include.settings import Settings
-from stack import console, initialise, jars, java, lifecycle, preflight, services, standard
+from stack import console, jars, java, lifecycle, preflight, services, standard
 from stack.containers import cluster
 from stack.failures import StackError
 from stack.layout import Layout, inherited, revealed
@@ -52,10 +52,9 @@ def tools(which: Annotated[str, typer.Argument(help="`spark` or `servers`.")]) -
 def prepare() -> None:
     """Decide what holds for this lake, and write the configuration of all services into their volumes."""
     settings = lifecycle.decide(preflight.load_settings(), lasting=True)
-    layout, all_services, _ = lifecycle.open_stack(settings)
-    lifecycle.render_all(layout, all_services)
+    layout, _, _ = lifecycle.open_stack(settings)
     values = layout.template_values() | standard.template_values(settings) | container_values(settings)
-    for folder, names in TEMPLATES.items():
+    for folder, names in (services.TEMPLATES | standard.TEMPLATES | TEMPLATES).items():
         render(jars.STACK / folder, names, values, layout.conf(folder))
     (agent,) = standard.JMX.files(settings.tools_dir)
     layout.conf("jmx").mkdir(parents=True, exist_ok=True)

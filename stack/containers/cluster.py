@@ -1,4 +1,4 @@
-"""The Spark cluster of the containers: a master and its workers, to which the connection `spark_default` may send jobs."""
+"""The Spark cluster of the containers, to which the connection `spark_default` may send Airflow's jobs."""
 
 from __future__ import annotations
 

@@ -61,8 +61,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", choices=sorted(sizes.PROFILES), default="minimal")
     parser.add_argument("--demo", action="store_true", help="play recorded trades in place of the live exchanges")
+    parser.add_argument("--example", action="store_true", help="print .env.example in place of writing anything")
     parser.add_argument("--path", type=Path, default=ENVIRONMENT)
     chosen = parser.parse_args()
+    if chosen.example:
+        sys.stdout.write(example())
+        return 0
     os.umask(0o077)
     made = write(chosen.path, chosen.profile, is_demo=chosen.demo)
     secrets_are = "with new secrets" if made else "its secrets are those it had"

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from include.settings import CHECKOUT, Endpoint, Settings
-from stack.metrics import airflow
+from stack.metrics import reporting
 from stack.metrics.airflow import Tallies
 from stack.metrics.server import serving
 from tests.drivers.running_stack import free_ports
@@ -47,7 +47,7 @@ def told(at: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[s
         for state, seconds in (("up_for_retry", 2), ("success", 20), ("success", 40)):
             code = textwrap.dedent(TASK).replace("STATE", state).replace("SECONDS", str(seconds))
             done = subprocess.run(
-                [sys.executable, "-c", code], env={**os.environ, **airflow.environment(settings), **home},
+                [sys.executable, "-c", code], env={**os.environ, **reporting.environment(settings), **home},
                 capture_output=True, text=True, check=False, timeout=60,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr

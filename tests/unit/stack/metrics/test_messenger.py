@@ -69,3 +69,12 @@ def test_an_end_without_a_beginning_is_not_told(messenger, hook, tmp_path: Path)
 def test_what_is_no_list_of_alerts_is_refused(messenger, body: bytes):
     with pytest.raises(ValueError, match=r"list|Expecting"):
         messenger.take(body)
+
+
+def test_an_alertmanager_in_between_changes_nothing(messenger, tmp_path: Path):
+    (alert,) = json.loads(told(ends=NOON))
+    firing = {**alert, "status": "firing", "endsAt": "0001-01-01T00:00:00Z"}
+    for one in (firing, firing, {**alert, "status": "resolved"}):
+        messenger.take(json.dumps({"version": "4", "status": one["status"], "alerts": [one]}).encode())
+
+    assert [line["severity"] for line in lines(tmp_path)] == ["failure", "over"]
