@@ -59,8 +59,8 @@ def prepare() -> None:
     (agent,) = standard.JMX.files(settings.tools_dir)
     layout.conf("jmx").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(agent, layout.conf("jmx") / "agent.jar")
-    for folder in (layout.temporary, layout.run, layout.logs):
-        folder.mkdir(parents=True, exist_ok=True)
+    for place in (layout.temporary, layout.run, layout.logs):
+        place.mkdir(parents=True, exist_ok=True)
     console.write_password(layout)
 
 

@@ -23,7 +23,7 @@ def is_healthy(address: str) -> bool:
     url = urllib.parse.urlsplit(address)
     try:
         if url.scheme == "tcp":
-            with socket.create_connection((url.hostname, url.port), SECONDS):
+            with socket.create_connection((url.hostname, url.port or 0), SECONDS):
                 return True
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(urllib.parse.urldefrag(address).url, timeout=SECONDS) as response:
