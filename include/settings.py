@@ -263,6 +263,11 @@ class Settings(BaseSettings):
         return Endpoint(host=self.listen_host, port=endpoint.port) if self.listen_host else endpoint
 
     @property
+    def airflow_pages(self) -> str:
+        """The root of Airflow's pages, as people open them."""
+        return self.airflow_page or self.airflow.url
+
+    @property
     def warehouse(self) -> str:
         """The root of all tables on the S3 store."""
         return f"s3://{self.bucket}/warehouse"

@@ -83,7 +83,7 @@ def merge(settings: Settings, name: str) -> str:
     if run["state"] != "success":
         raise StackError(
             f"{name} was not merged: the run {run_id} of {DAG} is {run['state']}, and main is as it was. The log of "
-            f"the failed task says why: {settings.airflow.url}/dags/{DAG}."
+            f"the failed task says why: {settings.airflow_pages}/dags/{DAG}."
         )
     return str(run["note"] or "")
 

@@ -34,7 +34,7 @@ def environment(layout: Layout) -> dict[str, str]:
         ),
         "AIRFLOW__API__HOST": settings.listening(settings.airflow).host,
         "AIRFLOW__API__PORT": str(settings.airflow.port),
-        "AIRFLOW__API__BASE_URL": settings.airflow_page or settings.airflow.url,
+        "AIRFLOW__API__BASE_URL": settings.airflow_pages,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": revealed(settings, "airflow_jwt_secret"),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",

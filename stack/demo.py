@@ -69,7 +69,7 @@ def watch(settings: Settings, tell: Callable[[Moment], None]) -> None:
         if failed:
             tasks = ", ".join(airflow.tasks(failed[0], FAILED)) or "a task"
             raise StackError(
-                f"The hour {failed[0].hour} was not published: {tasks} failed. Open {settings.airflow.url} for its log "
+                f"The hour {failed[0].hour} was not published: {tasks} failed. Open {settings.airflow_pages} for its log "
                 "and docs/runbook.md for what to do; the stack stays up."
             )
         if moment.is_done:
@@ -79,7 +79,7 @@ def watch(settings: Settings, tell: Callable[[Moment], None]) -> None:
             published, since = count, time.monotonic()
         if time.monotonic() - since > PATIENCE.total_seconds():
             unread = airflow.import_errors()
-            reason = unread[0] if unread else f"see {settings.airflow.url} and run `make doctor`"
+            reason = unread[0] if unread else f"see {settings.airflow_pages} and run `make doctor`"
             raise StackError(f"No hour was published for {PATIENCE.seconds // 60} minutes: {reason}.")
         time.sleep(POLL_SECONDS)
 

@@ -68,7 +68,7 @@ class QualityGate(BaseOperator):
             self.log.info("%-6s %s", verdict.outcome, verdict)
 
         blocked = judgement.blocked
-        pages = f"{settings.airflow.url}/data_docs/{hour}/{self.layer}/index.html"
+        pages = f"{settings.airflow_pages}/data_docs/{hour}/{self.layer}/index.html"
         failure = _failure(self.layer, hour, self.branch, blocked, pages) if blocked else None
         ti = context["ti"]
         attempt = gate_results.Attempt(hour.key, ti.run_id, ti.try_number, self.branch, datetime.now(UTC))

@@ -44,6 +44,10 @@ def _daemon(layout: Layout, name: str, purpose: str, daemon: str, *words: str, h
             "--host", host, "--webui-port", str(page), *words,
         ),
         probes.http(at.url),
-        environment={"SPARK_DAEMON_MEMORY": DAEMON_MEMORY},
+        environment={
+            "SPARK_DAEMON_MEMORY": DAEMON_MEMORY,
+            # What a job leaves on its worker, a day later.
+            "SPARK_WORKER_OPTS": "-Dspark.worker.cleanup.enabled=true -Dspark.worker.cleanup.appDataTtl=86400",
+        },
         ports=(at,),
     )  # fmt: skip
