@@ -69,8 +69,8 @@ def watch(settings: Settings, tell: Callable[[Moment], None]) -> None:
         if failed:
             tasks = ", ".join(airflow.tasks(failed[0], FAILED)) or "a task"
             raise StackError(
-                f"The hour {failed[0].hour} was not published: {tasks} failed. Open {settings.airflow_pages} for its log "
-                "and docs/runbook.md for what to do; the stack stays up."
+                f"The hour {failed[0].hour} was not published: {tasks} failed. Open {settings.airflow_pages} for its "
+                "log and docs/runbook.md for what to do; the stack stays up."
             )
         if moment.is_done:
             return
