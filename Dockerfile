@@ -31,6 +31,8 @@ ENV UV_PROJECT_ENVIRONMENT=/lake/tools/venv \
     UV_PYTHON_DOWNLOADS=never \
     UV_NO_CACHE=1 \
     UV_LINK_MODE=copy \
+    # The time of all jars: Java takes an archive of classes only with jars of the time that it was made from.
+    SOURCE_DATE_EPOCH=1700000000 \
     # Compiled files that name no time: two builds of one lock give the same bytes.
     PYC_INVALIDATION_MODE=unchecked-hash
 RUN python3.11 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
@@ -38,7 +40,8 @@ COPY pyproject.toml uv.lock ./
 
 # All of the lock.
 FROM builder AS whole-environment
-RUN /opt/uv/bin/uv sync --locked --no-dev --compile-bytecode --python python3.11
+RUN /opt/uv/bin/uv sync --locked --no-dev --compile-bytecode --python python3.11 \
+ && find /lake/tools -name "*.jar" -exec touch --date=@${SOURCE_DATE_EPOCH} {} +
 
 # The lock without what only Airflow's tasks use: the same versions, a third of the size.
 FROM builder AS lean-environment
@@ -49,12 +52,14 @@ RUN /opt/uv/bin/uv export --locked --no-dev --no-emit-project --format requireme
       --prune dbt-core --prune duckdb --prune great-expectations --prune apprise --prune asyncpg \
  && /opt/uv/bin/uv venv --python python3.11 /lake/tools/venv \
  && /opt/uv/bin/uv pip install --python /lake/tools/venv --require-hashes --no-deps --compile-bytecode \
-      --requirement /tmp/locked.txt
+      --requirement /tmp/locked.txt \
+ && find /lake/tools -name "*.jar" -exec touch --date=@${SOURCE_DATE_EPOCH} {} +
 
 FROM lean-environment AS spark-jars
 COPY include include
 COPY stack stack
-RUN python -m stack.containers tools spark
+RUN python -m stack.containers tools spark \
+ && find /lake/tools/jars -name "*.jar" -exec touch --date=@${SOURCE_DATE_EPOCH} {} +
 
 FROM lean-environment AS server-jars
 COPY include include
@@ -91,6 +96,7 @@ COPY --from=spark-jars /lake/tools/jdk17 /lake/tools/jdk17
 COPY include include
 COPY spark_apps spark_apps
 COPY stack stack
+RUN python -m stack.containers classes
 USER 10001:10001
 EXPOSE 7077 8090 10000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=2m \
@@ -119,6 +125,7 @@ COPY include include
 COPY spark_apps spark_apps
 COPY stack stack
 COPY streaming streaming
+RUN python -m stack.containers classes
 USER 10001:10001
 EXPOSE 8081
 HEALTHCHECK --interval=30s --timeout=10s --start-period=3m \

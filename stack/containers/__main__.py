@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from include.settings import Settings
-from stack import console, jars, java, lifecycle, preflight, services, standard
+from stack import class_archive, console, jars, java, lifecycle, preflight, services, standard
 from stack.containers import cluster
 from stack.failures import StackError
 from stack.layout import Layout, inherited, revealed
@@ -29,6 +29,8 @@ TEMPLATES = {
     "grafana": ("datasources/lake.yml", "dashboards/lake.yml"),
 }
 """Configuration of the services that only containers have; that of all others is the native one."""
+IN_THE_IMAGE = ("spark-classes",)
+"""Steps of the initialisation that the build has done."""
 STREAMING = ("bronze-writer", "producer-")
 """Beginnings of the names of services that the streaming container keeps alive, and Airflow supervises."""
 SPARK_JARS = (jars.SPARK, jars.CHECKPOINTS, standard.JMX)
@@ -46,6 +48,20 @@ def tools(which: Annotated[str, typer.Argument(help="`spark` or `servers`.")]) -
         jars.fetch(SPARK_JARS if which == "spark" else SERVER_JARS, settings.tools_dir, progress)
     if which == "spark":
         java.bring(java.SPARK, settings.tools_dir, ())
+
+
+@app.command()
+def classes() -> None:
+    """Archive Spark's classes; a build runs it where all jars are in their places.
+
+    Raises:
+        StackError: If Java cannot; an image without would only start slower, and nobody would know.
+    """
+    layout = lifecycle.layout_of(Settings())
+    class_archive.bring(layout)
+    refusal = class_archive.refusal(layout)
+    if refusal.exists():
+        raise StackError(f"Java made no archive of Spark's classes: {refusal.read_text()}")
 
 
 @app.command()
@@ -77,7 +93,7 @@ def container_values(settings: Settings) -> dict[str, str]:
 def init() -> None:
     """Make bucket, topics, tables, Airflow's database and dbt's documents, as far as they are missing."""
     layout, _, steps = lifecycle.open_stack(preflight.load_settings())
-    for step in (step for step in steps if is_due(step, layout.run)):
+    for step in (step for step in steps if step.name not in IN_THE_IMAGE and is_due(step, layout.run)):
         typer.echo(f"{step.name}: {step.purpose}")
         run_step(step, layout.run)
 
