@@ -173,9 +173,7 @@ def build(lake: Lake, job: Job) -> dict[str, int]:
     if not job.may_shrink:
         refuse_to_shrink(lake, judged, hour)
     trades = transforms.trades(judged, hour).persist()
-    # What the venue does not have, the producers say when they have asked for it: after the trades around it.
-    events = lake.read(bronze.INGESTION_EVENTS).where(F.col("_ingested_at") >= F.lit(hour - CLOCKS_APART))
-    gaps = transforms.trade_gaps(judged, followed, events, hour, since, until).persist()
+    gaps = ledger(lake, transforms.holes(judged, followed, hour, since, until).persist(), hour)
     tables = {
         silver.TRADES: trades,
         silver.TRADES_QUARANTINE: transforms.quarantine(judged, hour),  # from rows that are persisted, and few
@@ -183,6 +181,22 @@ def build(lake: Lake, job: Job) -> dict[str, int]:
         silver.PRODUCT_HOURS: transforms.product_hours(trades, gaps, followed, hour).persist(),
     }
     return {table.full_name: count for table, count in lake.replace(tables, hour).items()}
+
+
+def ledger(lake: Lake, holes: DataFrame, hour: datetime) -> DataFrame:
+    """Say how each hole of an hour ended; what the producers told is read only where there is a hole.
+
+    Args:
+        holes: What `transforms.holes` returns, persisted.
+
+    Returns:
+        Rows of `silver.trade_gaps`, persisted or made of what is.
+    """
+    if holes.isEmpty():
+        return transforms.trade_gaps(holes, None)
+    # What the venue does not have, the producers say when they have asked for it: after the trades around it.
+    since = F.col("_ingested_at") >= F.lit(hour - CLOCKS_APART)
+    return transforms.trade_gaps(holes, lake.read(bronze.INGESTION_EVENTS).where(since)).persist()
 
 
 def refuse_to_shrink(lake: Lake, judged: DataFrame, hour: datetime) -> None:

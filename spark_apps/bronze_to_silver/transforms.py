@@ -48,7 +48,8 @@ def judge(trades: DataFrame, late_after: timedelta) -> DataFrame:
     """Give Bronze rows the columns of Silver, the hour that they belong to, and the first rule that they break.
 
     Returns:
-        Silver's columns, `hour_start`, `rule_id` (null for a good row), and the row as it was in `received`.
+        Silver's columns, the row's offset, `hour_start`, `rule_id` (null for a good row), and in `received` the row as
+        it was, which is ten times the rest, if it breaks a rule.
     """
     ingested_at, trade_time = F.col("_ingested_at"), _time(F.col("time"))
     age = F.unix_micros(ingested_at) - F.unix_micros(trade_time)
@@ -66,10 +67,11 @@ def judge(trades: DataFrame, late_after: timedelta) -> DataFrame:
         ingested_at.alias("ingested_at"),
         is_late.alias("_is_late_arrival"),
         F.floor(age / 1000).alias("_source_latency_ms"),
+        *bronze.OFFSET,
         _hour().alias("hour_start"),
         F.struct(*bronze.TRADES.column_names).alias("received"),
-    )
-    return typed.withColumn("rule_id", _first_broken_rule())
+    ).withColumn("rule_id", _first_broken_rule())
+    return typed.withColumn("received", F.when(~_is_good(), F.col("received")))
 
 
 def trades(judged: DataFrame, hour: datetime) -> DataFrame:
@@ -116,9 +118,7 @@ def evidence(progress: DataFrame, hour: datetime) -> DataFrame:
     )
 
 
-def trade_gaps(
-    judged: DataFrame, followed: DataFrame, events: DataFrame, hour: datetime, since: datetime, until: datetime
-) -> DataFrame:
+def holes(judged: DataFrame, followed: DataFrame, hour: datetime, since: datetime, until: datetime) -> DataFrame:
     """Return the holes in the trade ids that touch an hour.
 
     A hole lies between two neighbouring ids, and is as long in time as the trades around it are apart: it touches each
@@ -129,9 +129,11 @@ def trade_gaps(
     Args:
         judged: The rows near the hour.
         followed: The evidence.
-        events: Rows of `bronze.ingestion_events`, which say what the venue does not have.
         since: The exchange time from which all rows are in `judged`.
         until: The exchange time to which they are.
+
+    Returns:
+        The columns of `silver.trade_gaps` but for `state`.
     """
     start, end = F.lit(hour), F.lit(hour + HOUR)
     marks = followed.where(_counts_ids())
@@ -152,7 +154,7 @@ def trade_gaps(
     )
     known = seen.unionByName(before).unionByName(after).where(F.col("trade_id").isNotNull())
     by_id = Window.partitionBy(*PRODUCT).orderBy("trade_id", "trade_time")
-    holes = (
+    return (
         known.withColumn("next_id", F.lead("trade_id").over(by_id))
         .withColumn("gap_until", F.lead("trade_time").over(by_id))
         .where(F.col("next_id") > F.col("trade_id") + 1)
@@ -167,7 +169,29 @@ def trade_gaps(
             "gap_until",
         )
     )
-    return select_columns(_with_state(holes, events), silver.TRADE_GAPS)
+
+
+def trade_gaps(holes: DataFrame, events: DataFrame | None) -> DataFrame:
+    """Say how each hole ended: a hole that is still there was not repaired.
+
+    Args:
+        holes: What `holes` returns.
+        events: Rows of `bronze.ingestion_events`, which say what the venue does not have; None if nothing is told.
+    """
+    if events is None:
+        return select_columns(holes.withColumn("state", F.lit("open")), silver.TRADE_GAPS)
+    told = events.select(
+        *PRODUCT,
+        F.from_json("_raw_payload", "first_missing_id bigint, last_missing_id bigint, state string").alias("gap"),
+    )
+    lost = told.where("gap.state = 'unavailable'").select(
+        *PRODUCT, F.col("gap.first_missing_id").alias("first_lost"), F.col("gap.last_missing_id").alias("last_lost")
+    )
+    is_within = (F.col("first_lost") <= F.col("first_missing_id")) & (F.col("last_missing_id") <= F.col("last_lost"))
+    same_product = [holes[name] == lost[name] for name in PRODUCT]
+    known_lost = holes.join(lost, [*same_product, is_within], "left_semi").withColumn("state", F.lit("unavailable"))
+    others = holes.join(lost, [*same_product, is_within], "left_anti").withColumn("state", F.lit("open"))
+    return select_columns(known_lost.unionByName(others), silver.TRADE_GAPS)
 
 
 def product_hours(trades: DataFrame, gaps: DataFrame, followed: DataFrame, hour: datetime) -> DataFrame:
@@ -190,25 +214,8 @@ def product_hours(trades: DataFrame, gaps: DataFrame, followed: DataFrame, hour:
 
 def _first_copies(good: DataFrame) -> DataFrame:
     grain = [F.col(name) for name in silver.TRADES.grain]
-    offset = [F.col(f"received.{name}") for name in bronze.OFFSET]
-    nth = F.row_number().over(Window.partitionBy(*grain).orderBy(*offset))
+    nth = F.row_number().over(Window.partitionBy(*grain).orderBy(*bronze.OFFSET))
     return good.withColumn("copy", nth).where("copy = 1")
-
-
-def _with_state(holes: DataFrame, events: DataFrame) -> DataFrame:
-    """Say how each hole ended: a hole that is still there was not repaired."""
-    told = events.select(
-        *PRODUCT,
-        F.from_json("_raw_payload", "first_missing_id bigint, last_missing_id bigint, state string").alias("gap"),
-    )
-    lost = told.where("gap.state = 'unavailable'").select(
-        *PRODUCT, F.col("gap.first_missing_id").alias("first_lost"), F.col("gap.last_missing_id").alias("last_lost")
-    )
-    is_within = (F.col("first_lost") <= F.col("first_missing_id")) & (F.col("last_missing_id") <= F.col("last_lost"))
-    same_product = [holes[name] == lost[name] for name in PRODUCT]
-    known_lost = holes.join(lost, [*same_product, is_within], "left_semi")
-    others = holes.join(lost, [*same_product, is_within], "left_anti")
-    return known_lost.withColumn("state", F.lit("unavailable")).unionByName(others.withColumn("state", F.lit("open")))
 
 
 def _is_good() -> Column:

@@ -46,3 +46,27 @@ def test_nothing_is_committed_to_a_table_that_has_no_rows_of_the_hour(spark, tab
     build(Lake(spark, "lake"), hour)
 
     assert (commits(spark, silver.TRADES), commits(spark, silver.TRADES_QUARANTINE)) == (1, 0)
+
+
+class Reading(Lake):
+    """A lake that remembers which tables were read."""
+
+    def __init__(self, spark):
+        super().__init__(spark, "lake")
+        self.tables = []
+
+    def read(self, table):
+        self.tables.append(table)
+        return super().read(table)
+
+
+@pytest.mark.parametrize(("ids", "asks"), [((1, 2), False), ((1, 3), True)])
+def test_what_the_producers_told_is_read_only_for_an_hour_with_a_hole(spark, tables, commit, ids, asks):
+    tables(*READ, *silver.TABLES)
+    hour = Job(NINE, expected=(), late_after=timedelta(minutes=5), may_shrink=False)
+    commit(bronze.TRADES, *(trade(number, f"2026-11-20T09:00:0{number}Z") for number in ids))
+    lake = Reading(spark)
+
+    gaps = build(lake, hour)[silver.TRADE_GAPS.full_name]
+
+    assert (bronze.INGESTION_EVENTS in lake.tables, gaps) == (asks, int(asks))

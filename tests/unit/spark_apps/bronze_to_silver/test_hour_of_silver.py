@@ -133,9 +133,7 @@ def test_no_hole_is_seen_in_ids_that_are_not_counted(judged, rows_of):
     given = [trade(str(number), venue="bybit", market="spot", side="Buy") for number in (1, 5)]
     followed = transforms.evidence(rows_of(bronze.INGESTION_PROGRESS), NINE)
 
-    gaps = transforms.trade_gaps(judged(*given), followed, rows_of(bronze.INGESTION_EVENTS), NINE, NINE, TEN)
-
-    assert gaps.isEmpty()
+    assert transforms.holes(judged(*given), followed, NINE, NINE, TEN).isEmpty()
 
 
 @pytest.mark.parametrize(
@@ -188,6 +186,14 @@ def test_a_row_that_breaks_a_rule_is_kept_as_received_under_the_first_rule_that_
     assert trades(given).isEmpty()
     received = only(quarantine(given), "rule_id", "price", "size", "side", "time", "trade_id", "_kafka_offset")
     assert received == {"rule_id": rule} | {name: given[name] for name in received if name != "rule_id"}
+
+
+def test_a_good_row_is_not_kept_as_received_as_well(judged):
+    given = (trade(1), trade(2, price="abc"))
+
+    kept = as_dicts(judged(*given), "trade_ref", "received._raw_payload")
+
+    assert kept == [{"trade_ref": "1", "_raw_payload": None}, {"trade_ref": "2", "_raw_payload": "{}"}]
 
 
 @pytest.mark.parametrize("price", ["9999999999.99999999", "0.00000001", "100", "100.", "1.500000000000"])
@@ -367,14 +373,9 @@ def gaps(rows_of, judged, evidence):
     """Find the holes of nine o'clock, from an hour before to an hour after."""
 
     def find(*trades, records=(), events=()):
-        return transforms.trade_gaps(
-            judged(*trades),
-            evidence(*records),
-            rows_of(bronze.INGESTION_EVENTS, *events),
-            NINE,
-            NINE - timedelta(hours=1),
-            TEN + timedelta(hours=1),
-        )
+        around = (NINE - timedelta(hours=1), TEN + timedelta(hours=1))
+        holes = transforms.holes(judged(*trades), evidence(*records), NINE, *around)
+        return transforms.trade_gaps(holes, rows_of(bronze.INGESTION_EVENTS, *events))
 
     return find
 
@@ -471,6 +472,13 @@ def test_a_hole_is_unavailable_if_the_producers_say_so_of_all_of_it(gaps, expect
     found = gaps(trade(1, at(10)), trade(4, at(12)), events=events)
 
     assert as_dicts(found) == expect(gap(2, 3, at(10), at(12), state))
+
+
+def test_a_hole_of_which_nothing_is_told_is_open_as_one_that_the_producers_did_not_find(judged, evidence, gaps):
+    given = (trade(1, at(10)), trade(4, at(12)))
+    holes = transforms.holes(judged(*given), evidence(), NINE, NINE, TEN)
+
+    assert as_dicts(transforms.trade_gaps(holes, None)) == as_dicts(gaps(*given))
 
 
 # Hours of products
