@@ -53,6 +53,12 @@ def test_a_streamed_table_is_written_without_a_shuffle_and_its_snapshots_can_exp
     assert properties["gc.enabled"] == "true"
 
 
+def test_every_table_has_small_dictionaries_whoever_writes_it():
+    sizes = {iceberg.table_properties(table)["write.parquet.dict-size-bytes"] for table in TABLES}
+
+    assert sizes == {str(64 * 1024)}
+
+
 def test_only_streamed_tables_let_snapshots_expire_for_expiry_sees_one_branch_only():
     assert [t for t in TABLES if not t.streamed and "gc.enabled" in iceberg.table_properties(t)] == []
 
