@@ -1,4 +1,7 @@
-"""Run all workloads, or those that are named, and write their results: `python -m benchmarks [demo …]`."""
+"""Run all workloads, or those that are named, and write their results: `python -m benchmarks [demo …]`.
+
+With `--smoke` a small part of each is done, and its results are only shown: that it works, not how fast it is.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ import sys
 import benchmarks
 from benchmarks.report import write
 
+SMOKE = "--smoke"
+SHARED = ("__main__", "history", "lake", "report")
+"""What workloads are made of."""
+
 
 def workloads() -> list[str]:
     """Name the workloads: every module here that can be measured."""
-    names = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
-    return [name for name in names if name not in ("__main__", "report")]
+    return [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name not in SHARED]
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], *, smoke: bool) -> None:
     """Measure and write, one workload after the other.
 
     Raises:
@@ -25,8 +31,14 @@ def main(names: list[str]) -> None:
     if unknown := set(names) - set(workloads()):
         raise SystemExit(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(workloads())}")
     for name in names or workloads():
-        write(name, importlib.import_module(f"benchmarks.{name}").measure())
+        workload = importlib.import_module(f"benchmarks.{name}")
+        if not smoke:
+            write(name, workload.measure())
+        elif hasattr(workload, "SMOKE"):
+            print(workload.measure(workload.SMOKE))
+        else:
+            print(f"{name} has no small size", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([word for word in sys.argv[1:] if word != SMOKE], smoke=SMOKE in sys.argv)

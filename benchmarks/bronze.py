@@ -11,11 +11,9 @@ commit in the catalog that has its file; its latency is that moment minus the ti
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import polars as pl
@@ -35,6 +32,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 from benchmarks import report as page
+from benchmarks.lake import running
 from benchmarks.producer import MATCHES, PRODUCTS
 from include.contracts import bronze
 from include.contracts.topics import COINBASE_TRADES, Header
@@ -78,7 +76,7 @@ class Size:
 
 
 WHOLE = Size(rounds=5, warm_ups=6, seconds=20, burst=100_000)
-SHORT = Size(rounds=1, warm_ups=1, seconds=20, burst=50_000)
+SMOKE = Size(rounds=1, warm_ups=1, seconds=20, burst=50_000)
 
 
 @dataclass
@@ -119,16 +117,8 @@ class Turn:
 
 def measure(size: Size = WHOLE) -> str:
     """Start a stack, let both take turns on it, and return their tables."""
-    state = Path(tempfile.mkdtemp(prefix="lake-benchmark-"))
-    stack = RunningStack(state, {"LAKE_EXCHANGE": "replica"})
-    try:
-        started = stack.command("up", "--only", "bronze-writer", timeout=600)
-        if started.returncode != 0:
-            raise RuntimeError(f"the stack does not start: {started.stdout[-2000:]}")
+    with running("up", "--only", "bronze-writer", choices={"LAKE_EXCHANGE": "replica"}) as stack:
         return measure_on(stack, size)
-    finally:
-        stack.command("down", timeout=180)
-        shutil.rmtree(state)
 
 
 def measure_on(stack: RunningStack, size: Size) -> str:
@@ -174,7 +164,7 @@ def told(round_: int, who: Participant, steady: Turn, burst: Turn) -> None:
 def report(size: Size, steady: dict[str, list[Turn]], bursts: dict[str, list[Turn]], beside: Turn, hours: int) -> str:
     """Write the tables."""
     rows = [
-        (load, who, spread(per_cpu), f"{statistics.median(ours) / statistics.median(per_cpu):.2f}")
+        (load, who, page.spread(per_cpu), f"{statistics.median(ours) / statistics.median(per_cpu):.2f}")
         for load, turns in ((f"{PER_SECOND:,} a second", steady), (f"{size.burst:,} at once", bursts))
         for ours in ([turn.per_cpu for turn in turns["ours"]],)
         for who in turns
@@ -191,11 +181,6 @@ def report(size: Size, steady: dict[str, list[Turn]], bursts: dict[str, list[Tur
         ],
     )
     return f"{size.rounds} rounds in turns; median (least to most).\n\n{costs}\n\n{seconds}"
-
-
-def spread(values: list[float]) -> str:
-    """Write a median with the least and the most."""
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 @contextmanager
@@ -363,7 +348,3 @@ def hours_built_beside(stack: RunningStack) -> Iterator[list[float]]:
         finally:
             stop.set()
     builder.result()
-
-
-if __name__ == "__main__":
-    print(measure(SHORT))

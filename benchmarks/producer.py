@@ -30,7 +30,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.peers.measured import measured
-from benchmarks.report import table
+from benchmarks.report import spread, table
 from include.settings import CHECKOUT, Settings
 from streaming.coinbase.feed import Feed
 from streaming.delivery import Consignment, Delivery
@@ -77,7 +77,7 @@ def measure() -> str:
         (
             who,
             f"{FRAMES[who]:,}",
-            *(_spread([one[what] for one in rounds[who]]) for what in ("per_cpu", "per_second")),
+            *(spread([one[what] for one in rounds[who]]) for what in ("per_cpu", "per_second")),
             f"{per_cpu['ours'] / per_cpu[who]:.2f}",
         )
         for who in rounds
@@ -158,10 +158,6 @@ def _held(kafka: str, topics: tuple[str, ...]) -> Counter[tuple[str, int]]:
                 held[trade.product_id or trade.symbol, trade.trade_id or int(trade.id or 0)] += 1
     consumer.close()
     return held
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -33,6 +34,12 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a Markdown table."""
     lines = [heading, ["---"] * len(heading), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def spread(values: Sequence[float], form: str = ",.0f") -> str:
+    """Write a median with the least and the most."""
+    median, least, most = (format(value, form) for value in (statistics.median(values), min(values), max(values)))
+    return f"{median} ({least} to {most})"
 
 
 def machine() -> str:

@@ -8,24 +8,18 @@ read is one hour of candles, by pyiceberg, in turns from this table and from one
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pyhive import hive
-
+from benchmarks.lake import TABLES_ALONE, running, sql
 from benchmarks.report import table
 from include.contracts import gold
 from include.orchestration.hours import Hour
 from include.orchestration.lake import open_catalog, rows_of_hour
 from include.orchestration.nessie import Nessie
-from include.settings import CHECKOUT
 from tests.drivers.running_stack import RunningStack
 
 COMMITS = 500
@@ -47,7 +41,7 @@ def measure(commits: int = COMMITS) -> str:
         AssertionError: If the two tables differ.
     """
     hours = commits // COMMITS_OF_AN_HOUR
-    with _stack() as stack:
+    with running(*TABLES_ALONE) as stack:
         settings = stack.settings
         with Nessie(settings.nessie_api) as nessie:
             empty = nessie.get(settings.branch)
@@ -75,19 +69,6 @@ def measure(commits: int = COMMITS) -> str:
         [(when, *(newest[when][of] for of in ("files", "manifests", "snapshots"))) for when in ("before", "after")],
     )
     return f"{summary}\n\nThe ratio of the medians is {ratio:.2f}; promised is at most {LIMIT}.\n\n{files}"
-
-
-@contextmanager
-def _stack() -> Iterator[RunningStack]:
-    stack = RunningStack(CHECKOUT / ".lake" / f"benchmark-{secrets.token_hex(3)}")
-    try:
-        up = stack.command("up", "--only", "tables", "--exchange", "replica", timeout=300)
-        if up.returncode:
-            raise RuntimeError(up.stdout)
-        yield stack
-    finally:
-        stack.command("down", timeout=180)
-        shutil.rmtree(stack.state, ignore_errors=True)
 
 
 def _candles(first: datetime, hours: int) -> str:
@@ -119,12 +100,12 @@ def _literal(moment: datetime) -> str:
 
 
 def _fill_at_once(stack: RunningStack, hours: int) -> None:
-    with _sql(stack, FRESH) as cursor:
+    with sql(stack, FRESH) as cursor:
         cursor.execute(f"insert into {NAME} {_candles(START, hours)}")
 
 
 def _fill_by_the_hour(stack: RunningStack, hours: range) -> None:
-    with _sql(stack, stack.settings.branch) as cursor:
+    with sql(stack, stack.settings.branch) as cursor:
         for number in hours:
             first = START + timedelta(hours=number)
             end = first + timedelta(hours=1)
@@ -132,16 +113,6 @@ def _fill_by_the_hour(stack: RunningStack, hours: range) -> None:
             cursor.execute(f"insert into {NAME} {_candles(first, 1)}")
             cursor.execute(f"delete from {NAME} where {of_hour}")
             cursor.execute(f"insert into {NAME} {_candles(first, 1)}")
-
-
-@contextmanager
-def _sql(stack: RunningStack, ref: str) -> Iterator[Any]:
-    server, session = stack.settings.thrift, {"set:hiveconf:spark.sql.catalog.lake.ref": ref}
-    with (
-        hive.connect(host=server.host, port=server.port, configuration=session) as connection,
-        connection.cursor() as cursor,
-    ):
-        yield cursor
 
 
 def _maintain(stack: RunningStack) -> dict[str, Any]:
