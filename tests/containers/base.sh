@@ -16,6 +16,8 @@ rm -rf "$work/root"
 debootstrap --variant=minbase --include=ca-certificates,git,make,python3.11,python3.11-venv bookworm "$work/root" "$mirror" \
   > "$work/debootstrap.log"
 rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
+# Somebody who is not root, for the fresh machine.
+chroot "$work/root" useradd --uid 1000 --create-home newcomer
 # Whom this machine trusts, its containers trust: some networks have an authority of their own.
 trusted=/etc/ssl/certs/ca-certificates.crt
 cp "$trusted" "$work/root$trusted"

@@ -51,4 +51,4 @@ until have_engine; do
   [ "$tries" -gt 0 ] || { echo "The Docker engine did not start:" >&2; tail -n 20 "$work/dockerd.log" >&2; exit 1; }
   sleep 1
 done
-echo "Docker engine $(docker version --format '{{.Server.Version}}') runs with $driver."
+echo "Docker engine $(docker version --format '{{.Server.Version}}') runs with $driver; it ends with process $(cat "$work/dockerd.pid")."

@@ -20,9 +20,8 @@ trap 'rm -rf "$source"' EXIT
 git clone --quiet --bare . "$source/lake.git"
 chmod -R a+rX "$source"
 # shellcheck disable=SC2016,SC2086 # the inner shell expands them; options, each a word
-docker run --rm --init ${RUN_OPTIONS:-} --user 1000:1000 --volume "$source:/source:ro" --tmpfs /dev/shm:size=1g \
-  --env HOME=/tmp/home --env FRESH_COMMANDS="${FRESH_COMMANDS:-demo status doctor down}" "$image" sh -euc '
-    mkdir -p "$HOME"
+docker run --rm --init ${RUN_OPTIONS:-} --user newcomer --volume "$source:/source:ro" --shm-size 1g \
+  --workdir /home/newcomer --env FRESH_COMMANDS="${FRESH_COMMANDS:-demo status doctor down}" "$image" sh -euc '
     git config --global --add safe.directory "*"
     git clone --quiet /source/lake.git "$HOME/lake"
     cd "$HOME/lake"
