@@ -11,6 +11,7 @@ command -v debootstrap > /dev/null || {
   apt-get update --quiet=2
   apt-get install --quiet=2 --yes --no-install-recommends debootstrap > "$work/install.log" 2>&1
 }
+# shellcheck disable=SC2016 # words of apt's own
 mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | grep --invert-match security | head -n 1)"
 rm -rf "$work/root"
 debootstrap --variant=minbase --include=ca-certificates,git,make,python3.11,python3.11-venv bookworm "$work/root" "$mirror" \

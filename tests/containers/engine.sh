@@ -20,6 +20,7 @@ fi
 # Debian 12 has no compose plugin. Its successor's is one file, unpacked and not installed: nothing else comes from there.
 plugins=/usr/local/lib/docker/cli-plugins
 plugin() { # package, file in it
+  # shellcheck disable=SC2016 # words of apt's own
   mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | grep --invert-match security | head -n 1)"
   lists="$work/lists"
   mkdir -p "$lists/partial" "$work/cache/archives/partial" "$work/package" "$plugins"
