@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,6 +32,8 @@ SPARK_OPTIONS = "SPARK_SUBMIT_OPTS"
 REHEARSAL = CHECKOUT / "spark_apps" / "rehearsal" / "job.py"
 CATALOG = "lake"
 PATIENCE_SECONDS = 600
+ASK_AGAIN_SECONDS = 3600
+"""After this long Java is asked again to make an archive that it could not make: what was in the way may be mended."""
 QUIET = "-Xlog:cds*=off"
 """Java says on standard output when it cannot use an archive, and goes on without it."""
 
@@ -77,11 +80,12 @@ def bring(layout: Layout) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with (archive.parent / "classes.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if archive.exists() or refused.exists():
+        if archive.exists() or (refused.exists() and time.time() - refused.stat().st_mtime < ASK_AGAIN_SECONDS):
             return
         try:
             with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".incoming-") as scratch:
                 _make(layout, Path(scratch)).replace(archive)
+            refused.unlink(missing_ok=True)
         except (StackError, OSError, subprocess.TimeoutExpired) as error:
             refused.write_text(f"{error}\n")
         for old in archive.parent.glob("spark-*"):

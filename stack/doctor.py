@@ -116,7 +116,7 @@ def tools(settings: Settings) -> list[Finding]:
             findings.append(Finding(f"jars of {jar_set.name}", "as in the lock"))
     refusal = class_archive.refusal(lifecycle.layout_of(settings))
     if refusal.exists():
-        advice = f"{refusal} says why; remove it to have Java try again."
+        advice = f"{refusal} says why; Java is asked again in an hour, or once that file is gone."
         findings.append(Finding("Spark's classes", "have no archive, so that each Spark process starts slower", advice))
     return findings
 
