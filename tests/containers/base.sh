@@ -14,8 +14,13 @@ command -v debootstrap > /dev/null || {
 # shellcheck disable=SC2016 # words of apt's own
 mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | grep --invert-match security | head -n 1)"
 rm -rf "$work/root"
-debootstrap --variant=minbase --include=ca-certificates,git,make,python3.11,python3.11-venv bookworm "$work/root" "$mirror" \
-  > "$work/debootstrap.log"
+# python3-distutils by name: debootstrap does not look for who provides what python3.11-venv depends on.
+debootstrap --variant=minbase --include=ca-certificates,git,make,python3.11,python3.11-venv,python3-distutils \
+  bookworm "$work/root" "$mirror" > "$work/debootstrap.log" 2>&1 || {
+  echo "Debian's packages did not become a base image; the last words of $work/debootstrap.log:" >&2
+  tail -n 5 "$work/debootstrap.log" >&2
+  exit 1
+}
 rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
 # Somebody who is not root, for the fresh machine.
 chroot "$work/root" useradd --uid 1000 --create-home newcomer
