@@ -34,7 +34,7 @@ ENV UV_PROJECT_ENVIRONMENT=/lake/tools/venv \
     # The time of all jars: Java takes an archive of classes only with jars of the time that it was made from.
     SOURCE_DATE_EPOCH=1700000000 \
     # Compiled files that name no time: two builds of one lock give the same bytes.
-    PYC_INVALIDATION_MODE=unchecked-hash
+    PYC_INVALIDATION_MODE=UNCHECKED_HASH
 RUN python3.11 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
 COPY pyproject.toml uv.lock ./
 
