@@ -128,13 +128,10 @@ def _make(layout: Layout, scratch: Path) -> Path:
             *(word for name, value in configuration.items() for word in ("--conf", f"{name}={value}")),
             str(REHEARSAL),
         ],
-        inherited(os.environ) | {
-            "JAVA_HOME": str(layout.spark_java.home),
+        inherited(os.environ) | layout.environment() | {
             "LAKE_CATALOG": CATALOG,
             "LAKE_STATE_DIR": str(scratch / "state"),
-            "PATH": f"{layout.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYSPARK_PYTHON": sys.executable,
-            "PYTHONPATH": str(CHECKOUT),
             "SPARK_CONF_DIR": str(scratch / "no-configuration"),
             "SPARK_LOCAL_DIRS": str(scratch),
             "SPARK_LOCAL_IP": "127.0.0.1",
